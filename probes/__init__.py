@@ -1,0 +1,60 @@
+"""Knows before the first token how likely each candidate is to answer well.
+
+Activations of a scout come from an encoder, a probe bank turns them into success probabilities, and a scorer is
+the bank with its calibration, length head and novelty statistics, as it is saved and served.
+
+The names below are loaded on first use, so that ``import probes`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probes.bank import ProbeBank
+    from probes.cache import ActivationCache
+    from probes.calibration import Calibrator
+    from probes.encoder import Activations, Encoder, ScoutIdentity
+    from probes.encoders.transformers import TransformersEncoder
+    from probes.length import LengthHead
+    from probes.novelty import Novelty
+    from probes.scorer import Scorer, ScoreTable
+
+__all__ = [
+    "ActivationCache",
+    "Activations",
+    "Calibrator",
+    "Encoder",
+    "LengthHead",
+    "Novelty",
+    "ProbeBank",
+    "ScoreTable",
+    "Scorer",
+    "ScoutIdentity",
+    "TransformersEncoder",
+]
+
+_HOME = {
+    "ActivationCache": "probes.cache",
+    "Activations": "probes.encoder",
+    "Calibrator": "probes.calibration",
+    "Encoder": "probes.encoder",
+    "LengthHead": "probes.length",
+    "Novelty": "probes.novelty",
+    "ProbeBank": "probes.bank",
+    "ScoreTable": "probes.scorer",
+    "Scorer": "probes.scorer",
+    "ScoutIdentity": "probes.encoder",
+    "TransformersEncoder": "probes.encoders.transformers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,8 @@
+"""Foresight's gateway: an OpenAI-compatible endpoint in front of a pool of candidates.
+
+Importing this package loads no web framework and no model code; take what you need from its modules::
+
+    from serving.run import serve, running_gateway, background_gateway
+    from serving.gateway import Gateway
+    from serving.app import create_app
+"""
