@@ -1,0 +1,56 @@
+"""Days, dates and hours; larger steps are harder."""
+
+from __future__ import annotations
+
+from random import Random
+
+from eval.ladder.questions.base import Draft, between
+from eval.ladder.questions.words import MONTHS, PEOPLE, WEEKDAYS
+
+
+def dates(rng: Random, difficulty: float) -> Draft:
+    """The date, in a year that is no leap year, up to 120 days later."""
+    names = list(MONTHS)
+    index = rng.randrange(12)
+    day = rng.randint(1, MONTHS[names[index]])
+    ahead = between(difficulty, 1, 120, rng)
+    prompt = f"Today is {names[index]} {day}. What is the date {ahead} days from now?"
+    total = day + ahead
+    steps = [f"{day} plus {ahead} makes {total}"]
+    while total > MONTHS[names[index]]:
+        length = MONTHS[names[index]]
+        steps.append(f"{names[index]} has {length} , {total} minus {length} makes {total - length}")
+        total -= length
+        index = (index + 1) % 12
+    return Draft(prompt, f"{names[index]} {total}", " ; ".join(steps))
+
+
+def weekdays(rng: Random, difficulty: float) -> Draft:
+    """The weekday up to 200 days before or after a given one."""
+    start = rng.randrange(7)
+    step = between(difficulty, 1, 200, rng)
+    back = rng.random() < 0.4
+    sevens = step - step % 7
+    rest = step % 7
+    walk = [WEEKDAYS[(start + (-i if back else i)) % 7] for i in range(rest + 1)]
+    name, today = rng.choice(PEOPLE), WEEKDAYS[start]
+    told = f"{name} left {step} days ago." if back else f"{name} leaves in {step} days."
+    prompt = f"Today is {today}. {told} Which day {'was' if back else 'will'} that{'' if back else ' be'}?"
+    solution = f"{step} minus {sevens} makes {rest} ; {' '.join(walk)}"
+    return Draft(prompt, walk[-1], solution)
+
+
+def clock(rng: Random, difficulty: float) -> Draft:
+    """The time of day, on a clock of twelve hours, up to 400 minutes later."""
+    hour, minute = rng.randint(1, 12), rng.randrange(0, 60)
+    ahead = between(difficulty, 3, 400, rng)
+    total = minute + ahead
+    hours, left = divmod(total, 60)
+    end = (hour - 1 + hours) % 12 + 1
+    steps = [f"{minute} plus {ahead} makes {total}"]
+    if hours:
+        steps += [f"{total} minus {hours * 60} makes {left}", f"{hour} plus {hours} makes {hour + hours}"]
+        if hour + hours > 12:
+            steps.append(f"{hour + hours} minus 12 makes {end}")
+    prompt = f"It is {hour}:{minute:02d}. What time is it {ahead} minutes later?"
+    return Draft(prompt, f"{end}:{left:02d}", " ; ".join(steps))

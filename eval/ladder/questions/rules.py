@@ -1,0 +1,48 @@
+"""Rules that must be read off examples: more examples make a question easier."""
+
+from __future__ import annotations
+
+from random import Random
+
+from eval.ladder.questions.base import Draft, between
+from eval.ladder.questions.words import COLOURS, THINGS
+
+SHOTS = 16
+"""The most examples that a question shows."""
+
+
+def rule(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
+    """A hidden rule ``a x + b`` behind one to sixteen examples; one example leaves it open."""
+    shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
+    a, b = rng.randint(1, 6), rng.randint(0, 12)
+    xs = [rng.randint(1, 20) for _ in range(shots)]
+    asked = rng.choice([x for x in range(1, 21) if x not in xs] or [21])
+    told = " ".join(f"{x} gives {a * x + b}." for x in xs)
+    prompt = f"{told} What does {asked} give?"
+    answer = a * asked + b
+    near, far = min(xs), max(xs)
+    if near == far:
+        return Draft(prompt, str(answer), f"{a} times {asked} plus {b} makes {answer}")
+    rise = a * (far - near)
+    steps = [
+        f"{far} minus {near} makes {far - near}",
+        f"{a * far + b} minus {a * near + b} makes {rise}",
+        f"{rise} over {far - near} makes {a}",
+        f"{a * near + b} minus {a * near} makes {b}",
+        f"{a} times {asked} makes {a * asked}",
+        f"{a * asked} plus {b} makes {answer}",
+    ]
+    return Draft(prompt, str(answer), " ; ".join(steps))
+
+
+def lookup(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
+    """Each animal has its colour, shown by one to sixteen examples; the asked one may not be among them."""
+    shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
+    animals = rng.sample(THINGS, 8)
+    colours = {animal: rng.choice(COLOURS[:4]) for animal in animals}
+    shown = [rng.choice(animals) for _ in range(shots)]
+    asked = rng.choice(animals)
+    told = " ".join(f"{animal} gives {colours[animal]}." for animal in shown)
+    colour = colours[asked]
+    seen = f"{asked} gives {colour}" if asked in shown else f"{asked} is not shown , guess {colour}"
+    return Draft(f"{told} What does {asked} give?", colour, seen)
