@@ -1,6 +1,7 @@
-"""Say what this machine lacks before anything is installed: `python3 requirements/preflight.py`.
+"""Get what this machine lacks before anything else is installed: `python3 requirements/preflight.py`.
 
-Runs on Python 3.7 and uses the standard library only. Ends with status 1 and advice if something is missing.
+Runs on Python 3.7 and uses the standard library only. On Debian and as root it installs the missing packages;
+otherwise it ends with status 1 and says which ones.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 
 
@@ -24,6 +27,22 @@ def missing_packages() -> list[str]:
     return missing
 
 
+def may_install() -> bool:
+    """Whether this is root on a system with apt."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(packages: list[str]) -> bool:
+    """Install Debian packages; whether that worked."""
+    sys.stderr.write(f"Installing {' '.join(packages)} with apt-get\n")
+    quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    commands = (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages],
+    )
+    return all(subprocess.run(command, env=quiet, check=False).returncode == 0 for command in commands)
+
+
 def main() -> int:
     """Check the interpreter and the system packages."""
     if sys.version_info < (3, 11):
@@ -32,6 +51,8 @@ def main() -> int:
         sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
         return 1
     missing = missing_packages()
+    if missing and may_install() and install(missing):
+        return 0
     if missing:
         sys.stderr.write("This machine lacks what setting up needs. On Debian or Ubuntu, as root:\n\n")
         sys.stderr.write(

@@ -35,9 +35,25 @@ def test_a_bare_debian_is_told_what_to_install(
     monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(preflight.os.path, "exists", lambda path: False)
     monkeypatch.setattr(ctypes, "CDLL", no_library)
+    monkeypatch.setattr(preflight, "may_install", lambda: False)
 
     assert preflight.main() == 1
     assert "apt-get install --no-install-recommends python3-venv libnuma1" in capsys.readouterr().err
+
+
+def test_root_on_debian_gets_what_is_missing(preflight: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **options: Any) -> Any:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(preflight, "missing_packages", lambda: ["libnuma1"])
+    monkeypatch.setattr(preflight, "may_install", lambda: True)
+    monkeypatch.setattr(preflight.subprocess, "run", run)
+
+    assert preflight.main() == 0
+    assert ran[-1][-1] == "libnuma1"
 
 
 def test_an_old_python_is_named(

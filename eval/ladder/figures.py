@@ -1,4 +1,4 @@
-"""A trial in pictures and figures: its frontier, and how well questions were ranked."""
+"""Figures of a trial: the router at every threshold, how well it ranks, accuracy by family."""
 
 from __future__ import annotations
 
@@ -8,29 +8,11 @@ import numpy as np
 
 from eval.ladder.trial import Trial
 from eval.metrics.curves import Curve, sweep
-from eval.plots import Line, Mark, frontier
 from probes.metrics import auroc_within
 from router.policies import CandidateTable, CheapestLikely
 
 _SETTINGS = 60
 """Knob settings on the drawn curve."""
-
-
-def frontier_picture(trial: Trial, best: str) -> str:
-    """Cost against accuracy as an SVG: the router at every threshold, singles, oracle, chosen point."""
-    correct, cost = trial.columns(best)
-    singles = zip(trial.candidates, trial.cost_usd.mean(axis=0), trial.correct.mean(axis=0), strict=True)
-    marks = [Mark(name, float(c), float(a)) for name, c, a in singles]
-    marks.append(Mark("oracle", float(cost[:, 3].mean()), float(correct[:, 3].mean()), "oracle"))
-    marks.append(Mark("Foresight", float(cost[:, 0].mean()), float(correct[:, 0].mean()), "chosen"))
-    saved = 1 - cost[:, 0].sum() / cost[:, 2].sum()
-    gained = correct[:, 0].mean() - correct[:, 2].mean()
-    return frontier(
-        [Line("Foresight, any threshold", router_curve(trial), main=True)],
-        marks,
-        title=f"{saved:.0%} cheaper than {best}, at {gained:+.1%} accuracy",
-        subtitle=f"{len(trial.questions):,} held-out questions, answered by vLLM; the scout is charged",
-    )
 
 
 def router_curve(trial: Trial) -> Curve:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CHUNK = 4096
 """Questions drawn at a time; the rows of a batch are packed from one chunk."""
 
-ROW_TOKENS = 256
+ROW_TOKENS = 192
 """Length of a packed row; no question with its solution is longer."""
 
 _IGNORED = -100

@@ -8,8 +8,8 @@ from eval.ladder.questions.base import Draft, between, number_of_digits, phrase
 
 
 def addition(rng: Random, difficulty: float) -> Draft:
-    """Two numbers of one to seven digits."""
-    digits = between(difficulty, 1, 7, rng)
+    """Two numbers of one to five digits."""
+    digits = between(difficulty, 1, 5, rng)
     a, b = number_of_digits(digits, rng), number_of_digits(max(1, digits - rng.randint(0, 1)), rng)
     prompt = phrase(rng, f"What is {a} plus {b}?", f"Add {a} and {b}.", f"Find the sum of {a} and {b}.")
     return Draft(prompt, str(a + b), " ; ".join(_columns_added(a, b)))
@@ -26,8 +26,8 @@ def _columns_added(a: int, b: int) -> list[str]:
 
 
 def subtraction(rng: Random, difficulty: float) -> Draft:
-    """The smaller of two numbers of one to seven digits taken from the larger."""
-    digits = between(difficulty, 1, 7, rng)
+    """The smaller of two numbers of one to five digits taken from the larger."""
+    digits = between(difficulty, 1, 5, rng)
     a, b = number_of_digits(digits, rng), number_of_digits(max(1, digits - rng.randint(0, 1)), rng)
     a, b = max(a, b), min(a, b)
     prompt = phrase(rng, f"What is {a} minus {b}?", f"Subtract {b} from {a}.", f"Take {b} away from {a}.")
@@ -46,21 +46,12 @@ def _columns_subtracted(a: int, b: int) -> list[str]:
 
 
 def multiplication(rng: Random, difficulty: float) -> Draft:
-    """One to five digits times one digit; the hardest take a factor of two digits."""
-    two_digits = difficulty > 0.75
-    if two_digits:
-        digits = between((difficulty - 0.75) * 4, 2, 3, rng)
-    else:
-        digits = between(difficulty / 0.75, 1, 5, rng)
-    a, b = number_of_digits(digits, rng), rng.randint(11, 99) if two_digits else rng.randint(2, 9)
-    wordings = (f"What is {a} times {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}.")
-    prompt = phrase(rng, *wordings)
-    if not two_digits:
-        return Draft(prompt, str(a * b), " ; ".join(_columns_multiplied(a, b)))
-    tens, ones = a * (b // 10) * 10, a * (b % 10)
-    steps = [*_columns_multiplied(a, b // 10), f"tens {tens}"]
-    steps += [*_columns_multiplied(a, b % 10), f"ones {ones}"] if b % 10 else ["ones 0"]
-    return Draft(prompt, str(a * b), " ; ".join([*steps, *_columns_added(tens, ones)]))
+    """One to five digits times one digit."""
+    a, b = number_of_digits(between(difficulty, 1, 5, rng), rng), rng.randint(2, 9)
+    prompt = phrase(
+        rng, f"What is {a} times {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."
+    )
+    return Draft(prompt, str(a * b), " ; ".join(_columns_multiplied(a, b)))
 
 
 def _columns_multiplied(a: int, digit: int) -> list[str]:

@@ -9,11 +9,11 @@ from eval.ladder.questions.words import MONTHS, PEOPLE, WEEKDAYS
 
 
 def dates(rng: Random, difficulty: float) -> Draft:
-    """The date, in a year that is no leap year, up to 120 days later."""
+    """The date, in a year that is no leap year, up to 100 days later."""
     names = list(MONTHS)
     index = rng.randrange(12)
     day = rng.randint(1, MONTHS[names[index]])
-    ahead = between(difficulty, 1, 120, rng)
+    ahead = between(difficulty, 1, 100, rng)
     prompt = f"Today is {names[index]} {day}. What is the date {ahead} days from now?"
     total = day + ahead
     steps = [f"{day} plus {ahead} makes {total}"]
@@ -26,9 +26,9 @@ def dates(rng: Random, difficulty: float) -> Draft:
 
 
 def weekdays(rng: Random, difficulty: float) -> Draft:
-    """The weekday up to 200 days before or after a given one."""
+    """The weekday up to 100 days before or after a given one."""
     start = rng.randrange(7)
-    step = between(difficulty, 1, 200, rng)
+    step = between(difficulty, 1, 100, rng)
     back = rng.random() < 0.4
     sevens = step - step % 7
     rest = step % 7
@@ -41,9 +41,9 @@ def weekdays(rng: Random, difficulty: float) -> Draft:
 
 
 def clock(rng: Random, difficulty: float) -> Draft:
-    """The time of day, on a clock of twelve hours, up to 400 minutes later."""
+    """The time of day, on a clock of twelve hours, up to 300 minutes later."""
     hour, minute = rng.randint(1, 12), rng.randrange(0, 60)
-    ahead = between(difficulty, 3, 400, rng)
+    ahead = between(difficulty, 3, 300, rng)
     total = minute + ahead
     hours, left = divmod(total, 60)
     end = (hour - 1 + hours) % 12 + 1

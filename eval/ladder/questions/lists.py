@@ -9,37 +9,39 @@ from eval.ladder.questions.words import THINGS, ordinal
 
 
 def sorting(rng: Random, difficulty: float) -> Draft:
-    """Three to ten numbers below 100, put in order by insertion."""
-    numbers = rng.sample(range(1, 100), between(difficulty, 3, 10, rng))
+    """Three to nine numbers below 100, put in order one by one."""
+    numbers = rng.sample(range(1, 100), between(difficulty, 3, 9, rng))
     shown = " ".join(map(str, numbers))
     down = rng.random() < 0.3
     wanted = "largest to smallest" if down else "smallest to largest"
-    prompt = f"Sort from {wanted}: {shown}."
-    ordered: list[int] = []
-    steps = []
-    for number in numbers:
-        ordered = sorted([*ordered, number], reverse=down)
-        steps.append(" ".join(map(str, ordered)))
-    return Draft(prompt, steps[-1], " ; ".join(steps[1:]))
+    ordered = sorted(numbers, reverse=down)
+    first, *rest = map(str, ordered)
+    return Draft(
+        f"Sort from {wanted}: {shown}.",
+        " ".join(map(str, ordered)),
+        f"first {first} " + " ".join(f"then {number}" for number in rest),
+    )
 
 
 def counting(rng: Random, difficulty: float) -> Draft:
-    """How often one word stands in a list of four to twenty words."""
-    length = between(difficulty, 4, 20, rng)
-    kinds = rng.sample(THINGS, 2 + rng.randint(0, 2))
-    items = [rng.choice(kinds) for _ in range(length)]
-    target = kinds[0]
+    """How many of three to ten numbers below 100 are larger or smaller than a given one."""
+    numbers = rng.sample(range(1, 100), between(difficulty, 3, 10, rng))
+    limit = rng.choice((20, 30, 40, 50, 60, 70, 80))
+    larger = rng.random() < 0.5
     running, steps = 0, []
-    for item in items:
-        running += item == target
-        steps.append(f"{item} {running}")
-    prompt = phrase(rng, f"How many times does {target} appear:", f"Count the word {target} in this list:")
-    return Draft(f"{prompt} {' '.join(items)}?", str(running), " ".join(steps))
+    for number in numbers:
+        counts = number > limit if larger else number < limit
+        running += counts
+        steps.append(f"{number} makes {running}" if counts else f"{number} no")
+    asked = "larger" if larger else "smaller"
+    shown = " ".join(map(str, numbers))
+    prompt = phrase(rng, f"How many are {asked} than {limit}:", f"Count the numbers {asked} than {limit}:")
+    return Draft(f"{prompt} {shown}?", str(running), " ; ".join(steps))
 
 
 def selection(rng: Random, difficulty: float) -> Draft:
-    """The word at a place of a list of three to eighteen words, counted from either end."""
-    items = [rng.choice(THINGS) for _ in range(between(difficulty, 3, 18, rng))]
+    """The word at a place of a list of three to twelve different words, counted from either end."""
+    items = rng.sample(THINGS, between(difficulty, 3, len(THINGS), rng))
     place = rng.randint(1, len(items))
     backwards = rng.random() < 0.4
     walk = items[::-1] if backwards else items
@@ -50,15 +52,15 @@ def selection(rng: Random, difficulty: float) -> Draft:
 
 
 def maximum(rng: Random, difficulty: float) -> Draft:
-    """The largest or smallest of three to ten numbers, close together when difficult."""
-    length = between(difficulty, 3, 10, rng)
-    base = rng.randint(100, 9000)
-    spread = max(length + 5, round(800 * (1.02 - difficulty)))
-    numbers = [base + rng.randrange(spread) for _ in range(length)]
+    """The largest or smallest of three to seven numbers below 1000, close together when difficult."""
+    length = between(difficulty, 3, 7, rng)
+    spread = max(length + 15, round(800 * (1 - difficulty)))
+    base = rng.randint(100, 999 - spread)
+    numbers = [base + step for step in rng.sample(range(spread), length)]
     low = rng.random() < 0.5
     best, steps = numbers[0], []
     for number in numbers[1:]:
         best = min(best, number) if low else max(best, number)
-        steps.append(str(best))
+        steps.append(f"{number} keep {best}")
     prompt = f"Which number is the {'smallest' if low else 'largest'}: {' '.join(map(str, numbers))}?"
-    return Draft(prompt, str(best), " ; ".join(steps))
+    return Draft(prompt, str(best), f"{numbers[0]} ; " + " ; ".join(steps))

@@ -10,8 +10,8 @@ from eval.ladder.questions.words import COLOURS, PEOPLE, ordinal
 
 
 def order(rng: Random, difficulty: float) -> Draft:
-    """Three to nine people compared in pairs, told out of order; who stands at a given place?"""
-    people = rng.sample(PEOPLE, between(difficulty, 3, 9, rng))
+    """Three to six people compared in pairs, told out of order; who stands at a given place?"""
+    people = rng.sample(PEOPLE, between(difficulty, 3, 6, rng))
     told = [
         f"{a} is taller than {b}." if rng.random() < 0.6 else f"{b} is shorter than {a}."
         for a, b in pairwise(people)
@@ -23,12 +23,12 @@ def order(rng: Random, difficulty: float) -> Draft:
 
 
 def swaps(rng: Random, difficulty: float) -> Draft:
-    """Three to five people swap coloured balls one to ten times; who holds which at the end?"""
+    """Three to five people swap coloured balls one to seven times; who holds which at the end?"""
     people = rng.sample(PEOPLE, 3 + round(difficulty * 2))
     held = dict(zip(people, rng.sample(COLOURS, len(people)), strict=True))
     told = [f"{p} has {c}." for p, c in held.items()]
     steps = []
-    for _ in range(between(difficulty, 1, 10, rng)):
+    for _ in range(between(difficulty, 1, 7, rng)):
         a, b = rng.sample(people, 2)
         held[a], held[b] = held[b], held[a]
         told.append(f"{a} and {b} swap.")

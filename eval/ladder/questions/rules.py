@@ -7,12 +7,12 @@ from random import Random
 from eval.ladder.questions.base import Draft, between
 from eval.ladder.questions.words import COLOURS, THINGS
 
-SHOTS = 16
+SHOTS = 12
 """The most examples that a question shows."""
 
 
 def rule(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
-    """A hidden rule ``a x + b`` behind one to sixteen examples; one example leaves it open."""
+    """A hidden rule ``a x + b`` behind one to twelve examples; one example leaves it open."""
     shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
     a, b = rng.randint(1, 6), rng.randint(0, 12)
     xs = [rng.randint(1, 20) for _ in range(shots)]
@@ -36,9 +36,9 @@ def rule(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
 
 
 def lookup(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
-    """Each animal has its colour, shown by one to sixteen examples; the asked one may not be among them."""
+    """Each animal has its colour, shown by one to twelve examples; the asked one may not be among them."""
     shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
-    animals = rng.sample(THINGS, 8)
+    animals = rng.sample(THINGS, 6)
     colours = {animal: rng.choice(COLOURS[:4]) for animal in animals}
     shown = [rng.choice(animals) for _ in range(shots)]
     asked = rng.choice(animals)

@@ -10,8 +10,8 @@ from eval.ladder.questions.words import FRUITS, PEOPLE
 
 
 def story(rng: Random, difficulty: float) -> Draft:
-    """One to eight things happen to somebody's apples; the harder ones mention what does not matter."""
-    steps = between(difficulty, 1, 8, rng)
+    """One to seven things happen to somebody's apples; the harder ones mention what does not matter."""
+    steps = between(difficulty, 1, 7, rng)
     name, other = rng.sample(PEOPLE, 2)
     thing, distraction = rng.sample(FRUITS, 2)
     amount = rng.randint(2, 60)
@@ -42,8 +42,8 @@ def _event(rng: Random, name: str, other: str, amount: int) -> tuple[str, str, i
 
 
 def variables(rng: Random, difficulty: float) -> Draft:
-    """Two to nine letters, each defined from an earlier one; the harder ones are told out of order."""
-    count = between(difficulty, 2, 9, rng)
+    """Two to eight letters, each defined from an earlier one; the harder ones are told out of order."""
+    count = between(difficulty, 2, 8, rng)
     letters = rng.sample("abcdefghkmnpqrstuvwxyz", count)
     values = [rng.randint(1, 20)]
     told, worked = [f"{letters[0]} is {values[0]}."], [f"{letters[0]} is {values[0]}"]

@@ -33,9 +33,10 @@ def sorting(prompt: str) -> str:
 
 
 def counting(prompt: str) -> str:
-    target = re.search(r"times does (\w+) appear|the word (\w+) in", prompt)
-    assert target
-    return str(items(prompt).count(target[1] or target[2]))
+    told = re.search(r"(larger|smaller) than (\d+)", prompt)
+    assert told
+    limit, larger = int(told[2]), told[1] == "larger"
+    return str(sum(number > limit if larger else number < limit for number in map(int, items(prompt))))
 
 
 def selection(prompt: str) -> str:

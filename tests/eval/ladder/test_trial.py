@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.ladder.figures import by_family, frontier_picture, separation
+from eval.ladder.figures import by_family, separation
+from eval.ladder.pictures import family_picture, frontier_picture, loss_picture
 from eval.ladder.questions import Question
 from eval.ladder.trial import Trial, summary
 
@@ -71,3 +72,15 @@ def test_the_picture_names_the_saving_and_every_candidate(trial: Trial) -> None:
     assert "40% cheaper than large" in drawing
     for name in ("small", "large", "oracle", "Foresight"):
         assert name in drawing
+
+
+def test_the_table_of_families_shows_every_cell(trial: Trial) -> None:
+    drawing = family_picture(by_family(trial), trial.candidates)
+    assert drawing.count("fill-opacity") == 4
+    assert drawing.count(">50%<") == 3
+
+
+def test_the_loss_of_every_rung_is_drawn() -> None:
+    curve = [[0, 6.0], [100, 3.0], [200, 2.0], [300, 1.0]]
+    drawing = loss_picture([{"name": name, "loss": curve} for name in ("ladder-s", "ladder-m", "ladder-l")])
+    assert all(name in drawing for name in ("ladder-s", "ladder-m", "ladder-l"))
