@@ -1,0 +1,54 @@
+"""Who competes: routers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from eval.baselines.base import Features, Forecaster, probability
+from eval.baselines.length import PromptLength
+from eval.baselines.linear import IndependentProbes, ShuffledLabels
+from eval.baselines.neighbours import Neighbours
+from eval.baselines.words import TfIdf
+from eval.outcomes import Outcomes
+from eval.queries import Queries
+from eval.tables import Floats
+
+
+class Foresight:
+    """The project's own probe bank behind the interface of the baselines."""
+
+    needs_features = True
+
+    def fit(self, train: Outcomes, features: Features) -> Self:
+        """Fit the bank on the training split."""
+        from probes.bank import ProbeBank
+
+        self.bank_ = ProbeBank().fit(features, train.correct, trials=train.samples, groups=list(train.groups))
+        return self
+
+    def predict(self, queries: Queries, features: Features) -> Floats:
+        """Success, shape (n, K)."""
+        return probability(self.bank_.predict_proba(features))
+
+
+ROUTERS: dict[str, Callable[[int], Forecaster]] = {
+    "foresight": lambda seed: Foresight(),
+    "independent": lambda seed: IndependentProbes(seed=seed),
+    "knn": lambda seed: Neighbours(),
+    "tfidf": lambda seed: TfIdf(seed=seed),
+    "length": lambda seed: PromptLength(seed=seed),
+    "shuffled": lambda seed: ShuffledLabels(seed=seed),
+}
+"""Forecasters by name, made for a seed."""
+
+MIXTURES = ("random", "hull")
+"""Coin tosses: between the cheapest and the best candidate, and along the singles' convex hull."""
+
+NEEDS_SCOUT = frozenset({"foresight", "independent", "knn", "shuffled"})
+"""Routers that read activations."""
+
+
+def make_forecaster(name: str, seed: int) -> Forecaster:
+    """A fresh forecaster."""
+    return ROUTERS[name](seed)
