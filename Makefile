@@ -3,6 +3,7 @@
 #   make demo [EXIT=1] [JSON=FILE]   the whole path on this machine, with real vLLM servers
 #   make test                        all tests, those against real vLLM included
 #   make lint                        ruff and mypy
+#   make figures                    the README's figures and pictures, on 2,000 questions
 #   make lock                        rewrite requirements/lock.txt from .venv
 #   make clean                       remove caches and build results; clean-all also the environments
 
@@ -12,7 +13,7 @@ VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
-.PHONY: help setup demo test lint format lock clean clean-all
+.PHONY: help setup demo figures test lint format lock clean clean-all
 
 help:
 	@sed -n '/^#  /s/^# *//p' Makefile
@@ -33,6 +34,9 @@ $(VLLM)/foresight-stamp: requirements/vllm-cpu.txt requirements/vllm-cuda.txt $(
 
 demo: setup
 	@$(BIN)/foresight ladder demo $(if $(JSON),--json $(JSON)) $(if $(EXIT),--exit)
+
+figures: setup
+	@$(BIN)/foresight ladder demo --questions 2000 --exit --json docs/figures.json --pictures docs
 
 test: setup
 	$(BIN)/python -m pytest

@@ -1,0 +1,133 @@
+"""Every code block of the README runs, and every figure in it comes from the committed figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from serving.vllm.process import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIGURES = ROOT / "docs" / "figures.json"
+BIN = Path(sys.executable).parent
+LIMIT_S = 300
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """The README's shell lines, continued lines joined, comments dropped."""
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run(words: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_shows_only_commands_that_a_test_runs() -> None:
+    told = {" ".join(words[:2]) for words in commands()}
+    assert told == {
+        "make demo",
+        "make test",
+        "foresight init",
+        "foresight collect",
+        "foresight fit",
+        "foresight serve",
+        "foresight route",
+        "curl http://127.0.0.1:8000/v1/chat/completions",
+    }
+
+
+def test_python_blocks_run_as_they_stand() -> None:
+    for block in blocks("python"):
+        assert "ladder-" in run([sys.executable, "-c", block], ROOT)
+
+
+def test_one_decision_is_explained_without_generating() -> None:
+    (route,) = (words for words in commands() if words[:2] == ["foresight", "route"])
+    shown = run(route, ROOT)
+    assert "ladder-l:think" in shown
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_pool_of_ones_own_from_init_to_curl(tmp_path: Path) -> None:
+    """The README's four commands and its curl, in order, on real vLLM servers."""
+    told = {words[1]: words for words in commands() if words[0] == "foresight"}
+    (curl,) = (words for words in commands() if words[0] == "curl")
+    run(["foresight", "ladder", "ask", "-n", "240", "--split", "fit", "-o", "questions.jsonl"], tmp_path)
+    for command in ("init", "collect", "fit"):
+        run(told[command], tmp_path)
+    port = free_port()
+    with serving([*told["serve"], "--port", str(port)], port, tmp_path):
+        reply = json.loads(run([*curl, "--silent", curl_url(curl, port)], tmp_path))
+    assert reply["choices"][0]["message"]["content"].strip()
+    assert reply["foresight"]["served_by"] in {"ladder-s", "ladder-l:think"}
+
+
+def curl_url(curl: list[str], port: int) -> str:
+    """Takes the README's address out of the command and gives it back with the test's port."""
+    address = curl.pop(1)
+    return address.replace(":8000", f":{port}")
+
+
+@contextmanager
+def serving(words: list[str], port: int, folder: Path) -> Iterator[None]:
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    with subprocess.Popen(words, cwd=folder, env=environment) as process:
+        try:
+            await_ready(f"http://127.0.0.1:{port}/ready", process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+    assert process.returncode == 0
+
+
+def await_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the gateway has ended"
+        try:
+            with urlopen(url, timeout=5) as answer:
+                states = [b["state"] for b in json.load(answer)["backends"].values()]
+                if all(state == "up" for state in states):
+                    return
+        except (URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def test_the_readme_states_the_committed_figures() -> None:
+    figures = json.loads(FIGURES.read_text())
+    told = README.split("<!-- figures -->")[1].split("<!-- /figures -->")[0]
+    assert f"{figures['questions']:,} held-out questions" in told
+    for way in ("routed", "cheapest", "best", "oracle"):
+        low, high = figures["intervals"]["accuracy"][way]
+        assert f"{figures['accuracy'][way]:.1%} ({low:.1%} to {high:.1%})" in told
+    low, high = figures["intervals"]["cost_ratio"]
+    assert f"{figures['cost_ratio']:.0%} ({low:.0%} to {high:.0%})" in told
