@@ -1,0 +1,44 @@
+"""Puts the commands together; one module each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from router.cli import collect, evaluate, fit, init, ladder, route, serve
+from router.cli.errors import ErrorGroup
+
+app = typer.Typer(
+    name="foresight",
+    cls=ErrorGroup,
+    help="Routes each LLM query to the cheapest model that is likely to answer it well.",
+    epilog="First steps: foresight init, then foresight serve pool.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("init", epilog=init.EXAMPLE)(init.init)
+app.command("collect", epilog=collect.EXAMPLE)(collect.collect)
+app.command("fit", epilog=fit.EXAMPLE)(fit.fit)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("route", epilog=route.EXAMPLE)(route.route)
+app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+app.add_typer(ladder.app, name="ladder")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"foresight {version('foresight-router')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""

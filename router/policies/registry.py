@@ -1,0 +1,50 @@
+"""Policies by the names that pool files and clients use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from probes.errors import UsageError
+from router.policies.cheapest_likely import CheapestLikely
+from router.policies.fixed import Fixed
+from router.policies.quality_floor import QualityFloor
+from router.policies.random_mix import RandomMix
+from router.policies.table import Policy
+from router.policies.tolerance import Tolerance
+from router.policies.utility import Utility
+from router.settings import PolicySettings
+
+POLICIES: dict[str, type[Any]] = {
+    policy.rule: policy for policy in (CheapestLikely, Tolerance, Utility, QualityFloor, Fixed, RandomMix)
+}
+"""Every rule that a deployment can use; the oracle is for evaluation only."""
+
+
+def policy_from(settings: PolicySettings, fitted: Mapping[str, Mapping[str, Any]] | None = None) -> Policy:
+    """The policy that settings describe.
+
+    Parameters
+    ----------
+    settings : PolicySettings
+        A rule and the knobs that the operator has set.
+    fitted : mapping of str to mapping, optional
+        Fitted knobs of each rule; used where the settings leave them open.
+
+    Raises
+    ------
+    UsageError
+        A rule without a default for its knob has neither.
+    """
+    policy = POLICIES[settings.rule]
+    knobs = {**(fitted or {}).get(settings.rule, {}), **settings.knobs}
+    for knob in fields(policy):
+        if knob.name not in knobs and knob.default is MISSING:
+            raise UsageError(
+                f"The policy {settings.rule} needs {knob.name}.",
+                param=f"policy.{knob.name}",
+                hint="Set it in the pool file, or fit the router: `foresight fit` finds it.",
+            )
+    made: Policy = policy(**knobs)
+    return made
