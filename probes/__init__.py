@@ -1,7 +1,7 @@
 """Knows before the first token how likely each candidate is to answer well.
 
-Activations of a scout come from an encoder, a probe bank turns them into success probabilities, and a scorer is
-the bank with its calibration, length head and novelty statistics, as it is saved and served.
+Activations of a scout come from an encoder, a probe bank turns them into success probabilities, and a
+scorer is the bank with its calibration, length head and novelty statistics, as it is saved and served.
 
 The names below are loaded on first use, so that ``import probes`` stays light.
 """

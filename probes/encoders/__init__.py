@@ -1,0 +1,1 @@
+"""Encoders: one module for each way of reading a scout's activations."""

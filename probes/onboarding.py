@@ -1,0 +1,207 @@
+"""A new candidate, or a new version of one: few graded answers, or none, and the directions of the pool.
+
+What a bank knows of difficulty holds for candidates that it has never seen; only their level and slopes
+are new. Those few numbers are fitted to whatever labels there are, around what the pool's candidates
+are like (a Gaussian prior, its mean and spread taken over the pool: empirical Bayes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from probes.errors import UsageError
+from probes.linear import LinearProbes
+from probes.logistic import fit_logistic, sigmoid
+from probes.metrics import auroc
+from probes.outcomes import as_targets
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_LEVEL_SD = 0.5
+FORECAST_SD = 0.5
+"""How far a forecast level may be off, in logits."""
+N_BOOTSTRAP = 400
+
+
+@dataclass(frozen=True)
+class Canary:
+    """Whether the old directions still rank a candidate's queries.
+
+    Attributes
+    ----------
+    verdict
+        ``ranks``: they do, about as well as they should. ``weaker``: less well than they should; fit
+        the bank again. ``unknown``: too few labels to say.
+    auroc, low, high
+        Of the old ranking on the new labels, with its 95% bootstrap interval; NaN without labels of
+        both classes.
+    expected
+        What the AUROC would be, were the success probabilities exactly right.
+    n_labels
+        Labels seen.
+    """
+
+    verdict: Literal["ranks", "weaker", "unknown"]
+    auroc: float
+    low: float
+    high: float
+    expected: float
+    n_labels: int
+
+
+class Onboarded(NamedTuple):
+    """A bank with the new or refitted candidate, and whether its directions still rank."""
+
+    probes: LinearProbes
+    canary: Canary
+
+
+def add_candidate(
+    probes: LinearProbes,
+    features: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    *,
+    trials: npt.ArrayLike | None = None,
+    expected_rate: float | None = None,
+    seed: int = 0,
+) -> Onboarded:
+    """A bank with one candidate more, the last.
+
+    Parameters
+    ----------
+    probes
+        The bank so far, K candidates.
+    features
+        Of the queries that the new candidate answered [n, F]; n may be 0.
+    correct, trials
+        Its success rates [n], NaN where missing, and draws behind each.
+    expected_rate
+        A forecast of its mean success rate, in (0, 1); without one, the pool's levels are the prior.
+    seed
+        For the bootstrap.
+    """
+    mean, sd = _population(probes)
+    if expected_rate is not None:
+        mean[0], sd[0] = _level_at(probes, mean, expected_rate), FORECAST_SD
+    scores = _scores(probes, features)
+    rate, weight = as_targets(np.asarray(correct, dtype=float).reshape(-1, 1), trials, len(scores))
+    design = np.column_stack([np.ones(len(scores)), scores])
+    fitted = fit_logistic(design, rate[:, 0], weight[:, 0], prior_mean=mean, prior_sd=sd)
+    grown = replace(
+        probes,
+        loadings=np.column_stack([probes.loadings, fitted[1:]]),
+        level=np.append(probes.level, fitted[0]),
+    )
+    return Onboarded(grown, _canary(design @ mean, rate[:, 0], weight[:, 0], seed))
+
+
+def refit_candidate(
+    probes: LinearProbes,
+    candidate: int,
+    features: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    *,
+    trials: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Onboarded:
+    """A bank in which one candidate has a new level and slope; its direction stays (a new checkpoint of it).
+
+    Parameters
+    ----------
+    candidate
+        Its column.
+    features, correct, trials, seed
+        As for `add_candidate`.
+    """
+    if not 0 <= candidate < probes.n_candidates:
+        raise UsageError(f"No candidate {candidate} among {probes.n_candidates}", param="candidate")
+    scores = _scores(probes, features)
+    old = scores @ probes.loadings[:, candidate] + probes.level[candidate]
+    rate, weight = as_targets(np.asarray(correct, dtype=float).reshape(-1, 1), trials, len(scores))
+    found = refit_line(old, rate[:, 0], weight[:, 0], seed=seed)
+    loadings, level = probes.loadings.copy(), probes.level.copy()
+    loadings[:, candidate] *= found.slope
+    level[candidate] = found.level + found.slope * level[candidate]
+    return Onboarded(replace(probes, loadings=loadings, level=level), found.canary)
+
+
+class Line(NamedTuple):
+    """New logit = level + slope * old logit, and whether the old one still ranks."""
+
+    level: float
+    slope: float
+    canary: Canary
+
+
+def refit_line(old: Floats, rate: Floats, weight: Floats, *, seed: int = 0) -> Line:
+    """Level and slope that fit new labels, pulled towards (0, 1); the slope is not negative.
+
+    Parameters
+    ----------
+    old
+        Logits so far [n].
+    rate, weight
+        Success rates and effective draws [n], weight 0 where missing.
+    seed
+        For the canary's bootstrap.
+    """
+    design = np.column_stack([np.ones_like(old), old])
+    level, slope = fit_logistic(
+        design, rate, weight, prior_mean=np.array([0.0, 1.0]), prior_sd=np.array([1.0, 0.5])
+    )
+    if slope < 0:  # the old ranking is worse than none: keep the level alone
+        (level,), slope = (
+            fit_logistic(design[:, :1], rate, weight, prior_mean=np.zeros(1), prior_sd=np.ones(1)),
+            0.0,
+        )
+    return Line(float(level), float(slope), _canary(old, rate, weight, seed))
+
+
+def _scores(probes: LinearProbes, features: npt.ArrayLike) -> Floats:
+    matrix = np.asarray(features, dtype=np.float32)
+    if not len(matrix):
+        return np.empty((0, len(probes.offsets)))
+    return probes.scores(matrix)
+
+
+def _population(probes: LinearProbes) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of (level, loadings) over the pool."""
+    numbers = np.vstack([probes.level, probes.loadings])
+    mean = numbers.mean(axis=1)
+    if probes.n_candidates > 1:
+        sd = numbers.std(axis=1, ddof=1)
+    else:
+        sd = np.full(len(mean), 0.5)  # one candidate says nothing of spread
+    sd[0] = max(sd[0], LEAST_LEVEL_SD)
+    sd[1] = max(sd[1], 0.25 * abs(mean[1]))
+    return mean, np.maximum(sd, 1e-3)
+
+
+def _level_at(probes: LinearProbes, mean: Floats, expected_rate: float) -> float:
+    """The level at which the mean success probability is the forecast, for normally distributed scores."""
+    if not 0 < expected_rate < 1:
+        raise UsageError(f"A rate must be in (0, 1), not {expected_rate}", param="expected_rate")
+    variance = float(mean[1:] @ mean[1:])
+    # E sigmoid(a + N(0, v)) = sigmoid(a / sqrt(1 + pi v / 8)), about: MacKay 1992, Neural Comp. 4(5), eq. 10
+    return float(np.log(expected_rate / (1 - expected_rate)) * np.sqrt(1 + np.pi * variance / 8))
+
+
+def _canary(old: Floats, rate: Floats, weight: Floats, seed: int) -> Canary:
+    """Whether logits that were there before the labels rank them."""
+    seen = weight > 0
+    old, rate = old[seen], rate[seen]
+    value = auroc(old, rate)
+    expected = auroc(old, sigmoid(old))
+    if np.isnan(value):
+        return Canary("unknown", value, value, value, expected, int(seen.sum()))
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(old), size=(N_BOOTSTRAP, len(old)))
+    resampled = np.array([auroc(old[rows], rate[rows]) for rows in draws])
+    low, high = (float(edge) for edge in np.nanquantile(resampled, [0.025, 0.975]))
+    if high < expected:
+        return Canary("weaker", value, low, high, expected, len(old))
+    return Canary("ranks" if low > 0.5 else "unknown", value, low, high, expected, len(old))
