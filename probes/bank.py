@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 
 from probes.coordinates import Coordinates
 from probes.errors import ArtefactError, DataError
@@ -115,7 +116,9 @@ class ProbeBank(BaseEstimator):
         DataError
             If something is malformed or not finite, or there is no outcome at all.
         """
-        features = as_features(X)
+        features = self._checked(X, reset=True)
+        if y is None:
+            raise DataError("A ProbeBank requires y to be passed, but the target y is None", param="correct")
         targets = as_targets(y, trials, len(features))
         if not targets.weight.any():
             raise DataError("There is no outcome to fit to", param="correct")
@@ -130,12 +133,12 @@ class ProbeBank(BaseEstimator):
         )
         self.held_out_ = (fitted.held - fitted.level) * scale.slope + scale.level
         self.record_ = self._record(fitted, targets, fold)
-        self.n_features_in_ = features.shape[1]
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Logits of success [n, K] of features [n, F]."""
-        return self._fitted().decision_function(X)
+        probes = self._fitted()
+        return probes.decision_function(self._checked(X, reset=False))
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Success probabilities [n, K] of features [n, F], before any calibration on a split of its own."""
@@ -151,6 +154,7 @@ class ProbeBank(BaseEstimator):
         y: npt.ArrayLike,
         *,
         trials: npt.ArrayLike | None = None,
+        pool_correct: npt.ArrayLike | None = None,
         expected_rate: float | None = None,
     ) -> tuple[ProbeBank, Canary]:
         """A bank with one candidate more, of which only level and slopes are fitted; see `probes.onboarding`.
@@ -159,11 +163,19 @@ class ProbeBank(BaseEstimator):
         ----------
         X, y, trials
             Features [n, F], success rates [n] and draws of the new candidate; n may be 0.
+        pool_correct
+            Success rates of the old candidates on the same queries [n, K]; they make its level more certain.
         expected_rate
             A forecast of its mean success rate.
         """
         grown = add_candidate(
-            self._fitted(), X, y, trials=trials, expected_rate=expected_rate, seed=self.seed
+            self._fitted(),
+            X,
+            y,
+            trials=trials,
+            pool_correct=pool_correct,
+            expected_rate=expected_rate,
+            seed=self.seed,
         )
         return self._with(grown.probes), grown.canary
 
@@ -203,6 +215,14 @@ class ProbeBank(BaseEstimator):
         bank.record_ = dict(meta.get("record", {}))
         bank.n_features_in_ = bank.probes_.n_features
         return bank
+
+    def _checked(self, X: npt.ArrayLike, *, reset: bool) -> npt.NDArray[np.float32]:
+        """Features as scikit-learn checks them: no sparse, complex or ragged ones, nor of another width."""
+        try:
+            checked = validate_data(self, X, reset=reset, ensure_all_finite=False)
+        except ValueError as exc:
+            raise DataError(str(exc), param="features") from exc
+        return as_features(checked)
 
     def _with(self, probes: LinearProbes) -> ProbeBank:
         return ProbeBank.from_arrays(probes.to_arrays(), self.meta())

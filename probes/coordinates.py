@@ -19,7 +19,7 @@ Floats64 = npt.NDArray[np.float64]
 ROWS_AT_ONCE = 512
 """Rows that are standardised at a time: no copy of all features is ever made."""
 OVERSAMPLING = 32
-PASSES = 3
+PASSES = 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@
 
     ForesightError
     ├── UsageError          the caller's mistake: an argument, a request
-    │   └── DataError       the content of a table or a file
+    │   └── DataError       the content of a table, a file or an array
     ├── ConfigError         a pool or settings file
     ├── ArtefactError       a router artefact or weights that do not fit
     ├── BackendError        a backend that failed
@@ -40,8 +40,8 @@ class UsageError(ForesightError):
     """The caller gave a bad argument or request."""
 
 
-class DataError(UsageError):
-    """A table or file holds something that it must not."""
+class DataError(UsageError, ValueError):
+    """A table, file or array holds something that it must not; a ValueError, as scikit-learn expects."""
 
 
 class ConfigError(ForesightError):

@@ -24,7 +24,11 @@ Floats = npt.NDArray[np.float64]
 LEAST_LEVEL_SD = 0.5
 FORECAST_SD = 0.5
 """How far a forecast level may be off, in logits."""
+WORTH = (4.0, 4.0)
+"""Prior mean and spread of what the pool's mean surprise is worth, in logits per unit of rate."""
 N_BOOTSTRAP = 400
+TOLERATED_LOSS = 0.02
+"""AUROC below what is expected that does not yet call for a new fit."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Canary:
     Attributes
     ----------
     verdict
-        ``ranks``: they do, about as well as they should. ``weaker``: less well than they should; fit
+        ``ranks``: they do, about as well as they should. ``weaker``: clearly less well; fit
         the bank again. ``unknown``: too few labels to say.
     auroc, low, high
         Of the old ranking on the new labels, with its 95% bootstrap interval; NaN without labels of
@@ -66,6 +70,7 @@ def add_candidate(
     correct: npt.ArrayLike,
     *,
     trials: npt.ArrayLike | None = None,
+    pool_correct: npt.ArrayLike | None = None,
     expected_rate: float | None = None,
     seed: int = 0,
 ) -> Onboarded:
@@ -79,6 +84,9 @@ def add_candidate(
         Of the queries that the new candidate answered [n, F]; n may be 0.
     correct, trials
         Its success rates [n], NaN where missing, and draws behind each.
+    pool_correct
+        Success rates of the old candidates on the same queries [n, K], NaN where missing: how much harder or
+        easier those queries turned out than they look, which makes the level a good deal more certain.
     expected_rate
         A forecast of its mean success rate, in (0, 1); without one, the pool's levels are the prior.
     seed
@@ -90,7 +98,11 @@ def add_candidate(
     scores = _scores(probes, features)
     rate, weight = as_targets(np.asarray(correct, dtype=float).reshape(-1, 1), trials, len(scores))
     design = np.column_stack([np.ones(len(scores)), scores])
-    fitted = fit_logistic(design, rate[:, 0], weight[:, 0], prior_mean=mean, prior_sd=sd)
+    if pool_correct is None or not len(scores):
+        fitted = fit_logistic(design, rate[:, 0], weight[:, 0], prior_mean=mean, prior_sd=sd)
+    else:
+        surprise = _surprise(probes, scores, pool_correct)
+        fitted = _fit_with(surprise, design, rate[:, 0], weight[:, 0], mean, sd)
     grown = replace(
         probes,
         loadings=np.column_stack([probes.loadings, fitted[1:]]),
@@ -161,6 +173,91 @@ def refit_line(old: Floats, rate: Floats, weight: Floats, *, seed: int = 0) -> L
     return Line(float(level), float(slope), _canary(old, rate, weight, seed))
 
 
+class _Surprise(NamedTuple):
+    """How much better the pool did on each query than its probes say [n], and its worth in logits."""
+
+    excess: Floats
+    worth: float
+    worth_sd: float
+
+
+def _surprise(probes: LinearProbes, scores: Floats, pool_correct: npt.ArrayLike) -> _Surprise:
+    """What the pool's outcomes say beyond the probes; its worth is what it is for each old candidate."""
+    rate, weight = as_targets(pool_correct, None, len(scores))
+    if rate.shape[1] != probes.n_candidates:
+        raise UsageError(
+            f"The pool's outcomes are of {rate.shape[1]} candidates, not {probes.n_candidates}",
+            param="pool_correct",
+        )
+    logit = scores @ probes.loadings + probes.level
+    residual = weight * (rate - sigmoid(logit))
+    total, count = residual.sum(axis=1), weight.sum(axis=1)
+    worth = []
+    for m in range(probes.n_candidates):
+        others = (total - residual[:, m]) / np.maximum(count - weight[:, m], 1)
+        design = np.column_stack([np.ones_like(others), logit[:, m], others])
+        prior_mean, prior_sd = np.array([0.0, 1.0, WORTH[0]]), np.array([1.0, 0.5, WORTH[1]])
+        fitted = fit_logistic(design, rate[:, m], weight[:, m], prior_mean=prior_mean, prior_sd=prior_sd)
+        worth.append(fitted[2])
+    sd = float(np.std(worth)) if len(worth) > 1 else WORTH[1]
+    return _Surprise(total / np.maximum(count, 1), float(np.mean(worth)), max(sd, 0.5))
+
+
+def _fit_with(
+    surprise: _Surprise, design: Floats, rate: Floats, weight: Floats, mean: Floats, sd: Floats
+) -> Floats:
+    """Level and loadings given the surprise, then averaged over surprises, which new queries hide."""
+    variance = float(np.var(surprise.excess))
+    widened = _widening(surprise.worth**2 * variance)
+    fitted = fit_logistic(
+        np.column_stack([design, surprise.excess]),
+        rate,
+        weight,
+        prior_mean=np.append(mean * widened, surprise.worth),
+        prior_sd=np.append(sd * widened, surprise.worth_sd),
+    )
+    averaged: Floats = fitted[:-1] / _widening(fitted[-1] ** 2 * variance)
+    return averaged
+
+
+def _widening(variance: float) -> float:
+    """sqrt(1 + pi v / 8): E sigmoid(a + N(0, v)) is about sigmoid(a / that).
+
+    Source: MacKay 1992, Neural Computation 4(5), eq. 10.
+    """
+    return float(np.sqrt(1 + np.pi * variance / 8))
+
+
+def spread_rows(pool_correct: npt.ArrayLike, n: int, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Queries for a new candidate to answer: n of all, evenly over how well the pool does on them.
+
+    Systematic sampling along the mean success rate (Cochran 1977, chapter 8): a level estimated on them
+    is more certain than on random ones.
+
+    Parameters
+    ----------
+    pool_correct
+        Success rates [N, K], NaN where missing.
+    n
+        How many, at most N.
+    seed
+        For the start and for ties.
+
+    Returns
+    -------
+    ndarray of int
+        Sorted row numbers.
+    """
+    rate, weight = as_targets(pool_correct, None, len(np.asarray(pool_correct)))
+    if not 0 <= n <= len(rate):
+        raise UsageError(f"Cannot choose {n} of {len(rate)} queries", param="n")
+    rng = np.random.default_rng(seed)
+    easiness = (weight * rate).sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
+    order = np.lexsort([rng.random(len(rate)), easiness])
+    places = ((np.arange(n) + rng.random()) * len(rate) / max(n, 1)).astype(np.intp)
+    return np.sort(order[places])
+
+
 def _scores(probes: LinearProbes, features: npt.ArrayLike) -> Floats:
     matrix = np.asarray(features, dtype=np.float32)
     if not len(matrix):
@@ -185,9 +282,8 @@ def _level_at(probes: LinearProbes, mean: Floats, expected_rate: float) -> float
     """The level at which the mean success probability is the forecast, for normally distributed scores."""
     if not 0 < expected_rate < 1:
         raise UsageError(f"A rate must be in (0, 1), not {expected_rate}", param="expected_rate")
-    variance = float(mean[1:] @ mean[1:])
-    # E sigmoid(a + N(0, v)) = sigmoid(a / sqrt(1 + pi v / 8)), about: MacKay 1992, Neural Comp. 4(5), eq. 10
-    return float(np.log(expected_rate / (1 - expected_rate)) * np.sqrt(1 + np.pi * variance / 8))
+    variance = float(mean[1:] @ mean[1:])  # scores have variance 1
+    return float(np.log(expected_rate / (1 - expected_rate))) * _widening(variance)
 
 
 def _canary(old: Floats, rate: Floats, weight: Floats, seed: int) -> Canary:
@@ -202,6 +298,6 @@ def _canary(old: Floats, rate: Floats, weight: Floats, seed: int) -> Canary:
     draws = rng.integers(len(old), size=(N_BOOTSTRAP, len(old)))
     resampled = np.array([auroc(old[rows], rate[rows]) for rows in draws])
     low, high = (float(edge) for edge in np.nanquantile(resampled, [0.025, 0.975]))
-    if high < expected:
+    if high < expected - TOLERATED_LOSS:
         return Canary("weaker", value, low, high, expected, len(old))
     return Canary("ranks" if low > 0.5 else "unknown", value, low, high, expected, len(old))

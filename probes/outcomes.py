@@ -92,5 +92,7 @@ def as_features(features: npt.ArrayLike, width: int | None = None) -> npt.NDArra
         )
     finite = np.isfinite(matrix.sum(axis=1, dtype=np.float64))
     if not finite.all():
-        raise DataError(f"Features of query {int(np.argmin(finite))} are not finite", param="features")
+        raise DataError(
+            f"Features of query {int(np.argmin(finite))} are not finite (NaN or inf)", param="features"
+        )
     return matrix

@@ -159,6 +159,7 @@ class Scorer:
         *,
         trials: npt.ArrayLike | None = None,
         output_tokens: npt.ArrayLike | None = None,
+        pool_correct: npt.ArrayLike | None = None,
         expected_rate: float | None = None,
         seed: int = 0,
     ) -> tuple[Scorer, Canary]:
@@ -170,13 +171,21 @@ class Scorer:
             Of the queries that it answered: [n, F], success rates [n], draws [n]; n may be 0.
         output_tokens
             Lengths of its answers [n], NaN where unknown; None takes the pool's typical length.
+        pool_correct
+            Success rates of the old candidates on the same queries [n, K]; they make its level more certain.
         expected_rate
             A forecast of its mean success rate.
         seed
             For the canary's bootstrap.
         """
         grown = add_candidate(
-            self.probes, features, correct, trials=trials, expected_rate=expected_rate, seed=seed
+            self.probes,
+            features,
+            correct,
+            trials=trials,
+            pool_correct=pool_correct,
+            expected_rate=expected_rate,
+            seed=seed,
         )
         length = self.length.with_typical_candidate()
         if output_tokens is not None and len(np.asarray(output_tokens)):
@@ -253,6 +262,7 @@ class Scorer:
         os.close(handle)
         try:
             save_file(arrays, temporary, metadata={"foresight": json.dumps(meta)})
+            os.chmod(temporary, 0o644)
             os.replace(temporary, target)
         finally:
             Path(temporary).unlink(missing_ok=True)

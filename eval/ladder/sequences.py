@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from eval.ladder.questions import Question, stream
+from eval.ladder.questions.drills import drills
+from eval.ladder.sizes import Size
 from eval.ladder.tokenizer import build
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_CHUNK = 4096
+_CHUNK = 1024
 """Questions drawn at a time; the rows of a batch are packed from one chunk."""
 
 ROW_TOKENS = 192
@@ -79,16 +81,26 @@ def rows(questions: list[Question], thinks: list[bool], tokenizer: PreTrainedTok
     return [Row(len(head), head + tail) for head, tail in zip(heads, tails, strict=True)]
 
 
-def batches(seed: int, batch_tokens: int, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
-    """Batches without end, `batch_tokens` tokens each, half of the questions answered directly."""
+def batches(size: Size, seed: int, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
+    """A rung's training, `size.batch_tokens` tokens at a time: drills first, then mostly questions."""
     rng = random.Random(seed)
-    questions = stream(seed, "train")
+    questions, drilled = stream(seed, "train"), drills(seed)
+    seen = 0
     while True:
-        drawn = [next(questions) for _ in range(_CHUNK)]
-        packed = pack(rows(drawn, [rng.random() < 0.5 for _ in drawn], tokenizer))
+        share = drill_share(seen / size.tokens)
+        kinds = [rng.random() < share for _ in range(_CHUNK)]
+        drawn = [next(drilled) if drill else next(questions) for drill in kinds]
+        packed = pack(rows(drawn, [not drill and rng.random() < 0.5 for drill in kinds], tokenizer))
         rng.shuffle(packed)
-        size = batch_tokens // ROW_TOKENS
-        yield from (collate(packed[i : i + size]) for i in range(0, len(packed) - size + 1, size))
+        height = size.batch_tokens // ROW_TOKENS
+        for i in range(0, len(packed) - height + 1, height):
+            yield collate(packed[i : i + height])
+            seen += height * ROW_TOKENS
+
+
+def drill_share(done: float) -> float:
+    """How many sequences are drills at a share of the training: all at first, one in twenty later."""
+    return 1.0 if done < 0.08 else 0.05
 
 
 def pack(ready: list[Row]) -> list[list[Row]]:

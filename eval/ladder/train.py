@@ -61,7 +61,7 @@ def train(
     due = [share * size.tokens for share in CHECKPOINT_SHARES]
     curve: list[tuple[int, float]] = []
     seen, running, started = 0, float("nan"), time.monotonic()
-    for number, batch in enumerate(batches(seed + 1, size.batch_tokens, tokenizer)):
+    for number, batch in enumerate(batches(size, seed + 1, tokenizer)):
         _set_rate(steppers, schedule(seen / size.tokens))
         loss = _step(model, batch, steppers, device)
         running = loss if number == 0 else 0.98 * running + 0.02 * loss
@@ -122,6 +122,8 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """Write a transformers folder in half precision."""
     copy.deepcopy(model).half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o644)
 
 
 def train_all(folder: Path, names: Sequence[str] = tuple(SIZES), *, seed: int = 0) -> None:

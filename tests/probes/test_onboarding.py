@@ -9,6 +9,7 @@ from probes.bank import ProbeBank
 from probes.errors import UsageError
 from probes.logistic import sigmoid
 from probes.metrics import auroc
+from probes.onboarding import spread_rows
 from tests.probes.worlds import make_world
 
 WORLD = make_world(4000, candidates=8, rank=1)
@@ -94,3 +95,35 @@ def test_what_makes_no_sense_is_refused(old: ProbeBank) -> None:
         old.add_candidate(np.empty((0, 20)), [], expected_rate=1.0)
     with pytest.raises(UsageError, match="No candidate 7"):
         old.refit_candidate(7, WORLD.features[NEW], WORLD.correct[NEW, 0])
+
+
+def test_what_the_pool_did_on_the_same_queries_makes_a_level_more_certain() -> None:
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(6000, 10)).astype(np.float32)
+    hidden = 2 * rng.normal(size=6000)  # difficulty that no probe sees
+    logit = features[:, :1] + hidden[:, None] + np.linspace(-1, 1, 10)
+    correct = (rng.random(logit.shape) < sigmoid(logit)).astype(float)
+    old = ProbeBank().fit(features[:2000], correct[:2000, :-1])
+    true, errors = correct[2000:, -1].mean(), []
+    for seed in range(30):
+        rows = np.random.default_rng(seed).integers(2000, 6000, 60)
+        blind, _ = old.add_candidate(features[rows], correct[rows, -1])
+        told, _ = old.add_candidate(features[rows], correct[rows, -1], pool_correct=correct[rows, :-1])
+        found = [bank.predict_proba(features[2000:])[:, -1].mean() for bank in (blind, told)]
+        errors.append(np.abs(np.array(found) - true))
+    assert np.mean(errors, axis=0)[1] < 0.9 * np.mean(errors, axis=0)[0]
+
+
+def test_spread_rows_are_spread() -> None:
+    correct = np.repeat(np.linspace(0, 1, 10), 30)[:, None]
+    rows = spread_rows(correct, 20)
+    assert len(set(rows)) == 20
+    assert np.bincount(rows // 30).tolist() == [2] * 10
+    assert len(spread_rows(correct, 0)) == 0
+    with pytest.raises(UsageError, match="Cannot choose 400"):
+        spread_rows(correct, 400)
+
+
+def test_the_pools_outcomes_must_be_of_the_pool(old: ProbeBank) -> None:
+    with pytest.raises(UsageError, match="of 2 candidates, not 7"):
+        old.add_candidate(WORLD.features[:9], WORLD.correct[:9, 0], pool_correct=np.ones((9, 2)))

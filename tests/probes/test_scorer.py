@@ -147,3 +147,27 @@ def test_scoring_needs_no_scikit_learn(scorer: Scorer, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_candidate_joins_a_scorer(scorer: Scorer, world: World, tmp_path: Path) -> None:
+    x, y = world.features[700:], world.correct[700:, 1]
+    grown, canary = scorer.add_candidate(x, y, output_tokens=np.full(len(y), 5000.0))
+    table, before = grown.score(x), scorer.score(x)
+    assert canary.verdict == "ranks"
+    np.testing.assert_allclose(table.success[:, :3], before.success, atol=1e-6)
+    assert table.success[:, 3].mean() == pytest.approx(y.mean(), abs=0.03)
+    assert np.median(table.output_tokens[:, 3]) == pytest.approx(5000, rel=0.2)
+    grown.save(tmp_path / "p")
+    assert Scorer.load(tmp_path / "p").n_candidates == 4
+
+
+def test_recalibration_follows_new_outcomes_and_leaves_what_has_none(scorer: Scorer, world: World) -> None:
+    x = world.features[700:]
+    better = np.full((len(x), 3), np.nan)
+    before = scorer.score(x).success
+    better[:, 1] = np.random.default_rng(0).random(len(x)) < 0.5 + before[:, 1] / 2
+    fresh, canaries = scorer.recalibrate(x, better)
+    after = fresh.score(x).success
+    assert after[:, 1].mean() == pytest.approx(better[:, 1].mean(), abs=0.03)
+    np.testing.assert_allclose(after[:, [0, 2]], before[:, [0, 2]], atol=1e-6)
+    assert [canary.n_labels for canary in canaries] == [0, 500, 0]

@@ -42,7 +42,7 @@ def test_only_the_answer_is_learnt(think: bool) -> None:
 
 
 def test_a_target_is_the_next_input() -> None:
-    batch = next(batches(0, 2048, TOKENIZER))
+    batch = next(batches(SIZES["ladder-s"], 0, TOKENIZER))
     learnt = batch.targets[:, :-1] >= 0
     assert torch.equal(batch.targets[:, :-1][learnt], batch.inputs[:, 1:][learnt])
 
