@@ -27,13 +27,13 @@ BIN = Path(sys.executable).parent
 LIMIT_S = 300
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """The README's shell lines, continued lines joined, comments dropped."""
-    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+def commands(text: str = README) -> list[list[str]]:
+    """A page's shell lines, continued lines joined, comments dropped."""
+    lines = "\n".join(blocks("sh", text)).replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -58,6 +58,18 @@ def test_the_readme_shows_only_commands_that_a_test_runs() -> None:
         "foresight route",
         "curl http://127.0.0.1:8000/v1/chat/completions",
     }
+
+
+def test_the_page_of_the_ladder_names_real_commands_and_options() -> None:
+    page = (ROOT / "eval" / "ladder" / "README.md").read_text(encoding="utf-8")
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for words in commands(page):
+        if words[0] == "make":
+            assert f"\n{words[1]}:" in targets
+            continue
+        depth = 3 if words[1] == "ladder" else 2
+        told = run([*words[:depth], "--help"], ROOT)
+        assert all(word in told for word in words[depth:] if word.startswith("-")), words
 
 
 def test_python_blocks_run_as_they_stand() -> None:

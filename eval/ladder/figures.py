@@ -9,18 +9,19 @@ import numpy as np
 from eval.ladder.trial import Trial
 from eval.metrics.curves import Curve, sweep
 from probes.metrics import auroc_within
-from router.policies import CandidateTable, CheapestLikely
+from router.knob import knob_values, with_knob
+from router.policies import CandidateTable, Policy
 
 _SETTINGS = 60
 """Knob settings on the drawn curve."""
 
 
-def router_curve(trial: Trial) -> Curve:
-    """The cheapest-likely policy at every threshold, from the trial's own answers; the scout is paid."""
+def router_curve(trial: Trial, policy: Policy) -> Curve:
+    """A policy at every setting of its knob, from the trial's own answers; the scout is paid each time."""
     table = CandidateTable(trial.success, trial.expected_cost_usd, trial.candidates)
-    thresholds = np.unique(np.quantile(trial.success, np.linspace(0, 1, _SETTINGS)))
-    choices = np.array([CheapestLikely(float(t)).choose(table).index for t in thresholds])
-    return sweep(choices, trial.correct, trial.cost_usd + trial.scout_cost_usd[:, None], thresholds)
+    knobs = knob_values(policy, table, _SETTINGS)
+    choices = np.array([with_knob(policy, float(knob)).choose(table).index for knob in knobs])
+    return sweep(choices, trial.correct, trial.cost_usd + trial.scout_cost_usd[:, None], knobs)
 
 
 def separation(trial: Trial) -> dict[str, dict[str, float]]:

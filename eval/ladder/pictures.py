@@ -13,6 +13,7 @@ from eval.ladder.figures import by_family, router_curve
 from eval.ladder.sizes import SIZES
 from eval.ladder.trial import Trial
 from eval.plots import Line, Mark, frontier, write_frontier
+from router.policies import CheapestLikely, Utility
 
 _CELL, _ROW, _LEFT, _TOP = 104, 26, 130, 66
 """Pixels of the table of families."""
@@ -27,7 +28,7 @@ def write_pictures(trial: Trial, best: str, folder: Path) -> None:
 
 
 def frontier_picture(trial: Trial, best: str) -> str:
-    """Cost against accuracy as an SVG: the router at every threshold, singles, oracle, chosen point."""
+    """Cost against accuracy as an SVG: two policies at every setting, singles, oracle, chosen point."""
     correct, cost = trial.columns(best)
     singles = zip(trial.candidates, trial.cost_usd.mean(axis=0), trial.correct.mean(axis=0), strict=True)
     marks = [Mark(name, float(c), float(a)) for name, c, a in singles]
@@ -36,7 +37,10 @@ def frontier_picture(trial: Trial, best: str) -> str:
     saved = 1 - cost[:, 0].sum() / cost[:, 2].sum()
     gained = correct[:, 0].mean() - correct[:, 2].mean()
     return frontier(
-        [Line("Foresight, any threshold", router_curve(trial), main=True)],
+        [
+            Line("by value", router_curve(trial, Utility(1.0)), main=True),
+            Line("by threshold", router_curve(trial, CheapestLikely())),
+        ],
         marks,
         title=f"{saved:.0%} cheaper than {best}, at {gained:+.1%} accuracy",
         subtitle=f"{len(trial.questions):,} held-out questions, answered by vLLM; the scout is charged",
@@ -70,9 +74,12 @@ def loss_picture(records: Sequence[Mapping[str, Any]]) -> str:
     chart = svg.Chart(860, 420, svg.Scale(0, last / 1e6, 62, 690), svg.Scale(0, high, 362, 66))
     ticks = chart.x.ticks(), chart.y.ticks()
     chart.axes("million tokens", "loss on answers, nats a token", *([f"{v:g}" for v in t] for t in ticks))
+    free_below = 0.0
     for colour, (name, curve) in zip(("s1", "s2", "main"), points.items(), strict=True):
         tokens, loss = zip(*curve, strict=True)
         chart.line([t / 1e6 for t in tokens], [min(high, value) for value in loss], f"stroke-{colour}")
-        chart.add(svg.text(chart.x(tokens[-1] / 1e6) + 8, chart.y(loss[-1]) + 4, name))
+        at = max(chart.y(loss[-1]) + 4, free_below)
+        free_below = at + 16
+        chart.add(svg.text(chart.x(last / 1e6) + 8, at, name))
     chart.add(svg.text(24, 30, "How the ladder learnt", "title"))
     return chart.render("Training loss of the ladder", css=svg.stylesheet())
