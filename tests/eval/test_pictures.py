@@ -137,3 +137,10 @@ def test_a_report_without_costs_or_router_is_still_a_report() -> None:
 def test_the_picture_for_a_readme_shows_every_router(result: EvaluationResult) -> None:
     drawing = frontier_drawing(result, title="T", subtitle="S")
     assert all(name in drawing for name in ("foresight", "length", "small", "large", "oracle"))
+
+
+def test_the_report_says_whether_the_scout_is_charged(result: EvaluationResult) -> None:
+    assert "the scout's cost is charged" in render(result)
+    world = synthetic(400)
+    free = evaluate(world.outcomes, scout=world.activations, routers=["foresight"], seeds=1, draws=20)
+    assert "the scout was read for free" in render(free)
