@@ -24,7 +24,6 @@ MAY_IMPORT = {
 
 EXCEPTIONS = {
     "router/cli/": {"serving", "eval"},  # the command line puts everything together
-    "eval/ladder/demo": {"serving"},  # so does the demo: it starts the gateway
 }
 """Path prefixes that may import more."""
 
