@@ -6,8 +6,8 @@ Names: prefix `foresight_`, base units as suffix, labels with few values only (n
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from router.decision import Decision
 
+from router.decision import Decision
 from serving.backends.base import Health, State
 from serving.record import Exchange
 

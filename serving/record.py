@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from router.decision import Decision
-
 from serving.dispatch import Failure
 
 Finish = Literal["ok", "error", "aborted"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from probes.scorer import Scorer, ScoreTable
 
 from probes.conversation import Conversation, Tools, text_of
 from probes.encoder import Activations, Progress, ScoutIdentity
+from probes.scorer import Scorer, ScoreTable
 from router.fitted import Fitted
 from router.pool import Pool
 from router.router import Router
