@@ -35,7 +35,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights and questions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Train the ladder again: about two hours on two CPU cores, minutes on a GPU."""
+    """Train the ladder again: up to two hours on two CPU cores; a GPU is used if there is one."""
     from eval.ladder.sizes import SIZES
 
     sizes = size or list(SIZES)
