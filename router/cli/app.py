@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import collect, evaluate, fit, init, ladder, route, serve
+from router.cli import bench, collect, evaluate, fit, init, ladder, route, serve
 from router.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("fit", epilog=fit.EXAMPLE)(fit.fit)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("route", epilog=route.EXAMPLE)(route.route)
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.add_typer(ladder.app, name="ladder")
 
 
