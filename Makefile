@@ -36,7 +36,7 @@ demo: setup
 	@$(BIN)/foresight ladder demo $(if $(JSON),--json $(JSON)) $(if $(EXIT),--exit)
 
 figures: setup
-	@$(BIN)/foresight ladder demo --questions 2000 --seed 11 --exit --json docs/figures.json --pictures docs
+	@$(BIN)/foresight ladder demo --questions 2000 --seed 23 --exit --json docs/figures.json --pictures docs
 
 test: setup
 	$(BIN)/python -m pytest

@@ -92,23 +92,57 @@ def add_candidate(
     seed
         For the bootstrap.
     """
-    mean, sd = _population(probes)
-    if expected_rate is not None:
-        mean[0], sd[0] = _level_at(probes, mean, expected_rate), FORECAST_SD
     scores = _scores(probes, features)
+    prior = prior_of(probes, expected_rate)
     rate, weight = as_targets(np.asarray(correct, dtype=float).reshape(-1, 1), trials, len(scores))
-    design = np.column_stack([np.ones(len(scores)), scores])
-    if pool_correct is None or not len(scores):
-        fitted = fit_logistic(design, rate[:, 0], weight[:, 0], prior_mean=mean, prior_sd=sd)
-    else:
-        surprise = _surprise(probes, scores, pool_correct)
-        fitted = _fit_with(surprise, design, rate[:, 0], weight[:, 0], mean, sd)
+    surprise = None
+    if pool_correct is not None and len(scores):
+        surprise = surprise_of(probes, scores, pool_correct)
+    fitted = fit_newcomer(prior, scores, rate[:, 0], weight[:, 0], surprise)
     grown = replace(
         probes,
         loadings=np.column_stack([probes.loadings, fitted[1:]]),
         level=np.append(probes.level, fitted[0]),
     )
-    return Onboarded(grown, _canary(design @ mean, rate[:, 0], weight[:, 0], seed))
+    expected = scores @ prior.mean[1:] + prior.mean[0]
+    return Onboarded(grown, _canary(expected, rate[:, 0], weight[:, 0], seed))
+
+
+class Prior(NamedTuple):
+    """What a candidate's level and loadings [2 + R] are before any label: Gaussian."""
+
+    mean: Floats
+    sd: Floats
+
+
+def prior_of(probes: LinearProbes, expected_rate: float | None = None) -> Prior:
+    """The pool's mean and spread; where there is a forecast of the success rate, the level is its."""
+    mean, sd = _population(probes)
+    if expected_rate is not None:
+        mean[0], sd[0] = _level_at(probes, mean, expected_rate), FORECAST_SD
+    return Prior(mean, sd)
+
+
+def fit_newcomer(
+    prior: Prior, scores: Floats, rate: Floats, weight: Floats, surprise: Surprise | None = None
+) -> Floats:
+    """Level and loadings [2 + R] of one candidate.
+
+    Parameters
+    ----------
+    prior
+        Before any label.
+    scores
+        Of the answered queries [n, 1 + R].
+    rate, weight
+        Success rates and effective draws [n], weight 0 where missing.
+    surprise
+        What the pool's outcomes on the same queries say.
+    """
+    design = np.column_stack([np.ones(len(scores)), scores])
+    if surprise is None:
+        return fit_logistic(design, rate, weight, prior_mean=prior.mean, prior_sd=prior.sd)
+    return _fit_with(surprise, design, rate, weight, prior)
 
 
 def refit_candidate(
@@ -161,19 +195,23 @@ def refit_line(old: Floats, rate: Floats, weight: Floats, *, seed: int = 0) -> L
     seed
         For the canary's bootstrap.
     """
+    level, slope = fit_line(old, rate, weight)
+    return Line(level, slope, _canary(old, rate, weight, seed))
+
+
+def fit_line(old: Floats, rate: Floats, weight: Floats) -> tuple[float, float]:
+    """Level and slope of `refit_line`, without its canary."""
     design = np.column_stack([np.ones_like(old), old])
     level, slope = fit_logistic(
         design, rate, weight, prior_mean=np.array([0.0, 1.0]), prior_sd=np.array([1.0, 0.5])
     )
     if slope < 0:  # the old ranking is worse than none: keep the level alone
-        (level,), slope = (
-            fit_logistic(design[:, :1], rate, weight, prior_mean=np.zeros(1), prior_sd=np.ones(1)),
-            0.0,
-        )
-    return Line(float(level), float(slope), _canary(old, rate, weight, seed))
+        (level,) = fit_logistic(design[:, :1], rate, weight, prior_mean=np.zeros(1), prior_sd=np.ones(1))
+        slope = 0.0
+    return float(level), float(slope)
 
 
-class _Surprise(NamedTuple):
+class Surprise(NamedTuple):
     """How much better the pool did on each query than its probes say [n], and its worth in logits."""
 
     excess: Floats
@@ -181,7 +219,7 @@ class _Surprise(NamedTuple):
     worth_sd: float
 
 
-def _surprise(probes: LinearProbes, scores: Floats, pool_correct: npt.ArrayLike) -> _Surprise:
+def surprise_of(probes: LinearProbes, scores: Floats, pool_correct: npt.ArrayLike) -> Surprise:
     """What the pool's outcomes say beyond the probes; its worth is what it is for each old candidate."""
     rate, weight = as_targets(pool_correct, None, len(scores))
     if rate.shape[1] != probes.n_candidates:
@@ -200,12 +238,10 @@ def _surprise(probes: LinearProbes, scores: Floats, pool_correct: npt.ArrayLike)
         fitted = fit_logistic(design, rate[:, m], weight[:, m], prior_mean=prior_mean, prior_sd=prior_sd)
         worth.append(fitted[2])
     sd = float(np.std(worth)) if len(worth) > 1 else WORTH[1]
-    return _Surprise(total / np.maximum(count, 1), float(np.mean(worth)), max(sd, 0.5))
+    return Surprise(total / np.maximum(count, 1), float(np.mean(worth)), max(sd, 0.5))
 
 
-def _fit_with(
-    surprise: _Surprise, design: Floats, rate: Floats, weight: Floats, mean: Floats, sd: Floats
-) -> Floats:
+def _fit_with(surprise: Surprise, design: Floats, rate: Floats, weight: Floats, prior: Prior) -> Floats:
     """Level and loadings given the surprise, then averaged over surprises, which new queries hide."""
     variance = float(np.var(surprise.excess))
     widened = _widening(surprise.worth**2 * variance)
@@ -213,8 +249,8 @@ def _fit_with(
         np.column_stack([design, surprise.excess]),
         rate,
         weight,
-        prior_mean=np.append(mean * widened, surprise.worth),
-        prior_sd=np.append(sd * widened, surprise.worth_sd),
+        prior_mean=np.append(prior.mean * widened, surprise.worth),
+        prior_sd=np.append(prior.sd * widened, surprise.worth_sd),
     )
     averaged: Floats = fitted[:-1] / _widening(fitted[-1] ** 2 * variance)
     return averaged

@@ -52,6 +52,22 @@ class ScoreTable:
     novel: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What a scorer needs of n queries' features: a few dozen numbers, computed wherever the features are.
+
+    Attributes
+    ----------
+    values
+        float32 [n, 2 K + q + 1]: features @ matrix + offset.
+    energy
+        float32 [n]: squared features @ precision.
+    """
+
+    values: npt.NDArray[np.float32]
+    energy: npt.NDArray[np.float32]
+
+
 class Bank(Protocol):
     """Anything that holds fitted probes, e.g. a `ProbeBank`."""
 
@@ -233,6 +249,43 @@ class Scorer:
                 length = length.scaled(m, np.asarray(output_tokens)[:, m], features)
         return Scorer(self.probes, calibrator, length, self.novelty), tuple(canaries)
 
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """What `project` multiplies with: matrix [F, 2 K + q + 1], offset and precision [F]."""
+        return {"matrix": self._matrix, "offset": self._offset, "precision": self._precision}
+
+    def project(self, features: npt.NDArray[np.float32]) -> Projection:
+        """The only part of scoring that sees the features [n, F]; an engine may do it in our place."""
+        values = features @ self._matrix
+        values += self._offset
+        return Projection(values, (features * features) @ self._precision)
+
+    def finish(self, projection: Projection) -> ScoreTable:
+        """Scores of queries that were projected with these very weights.
+
+        Raises
+        ------
+        DataError
+            If the width is another one, or a number is not finite.
+        """
+        found = projection.values
+        if found.ndim != 2 or found.shape[1] != len(self._offset):
+            raise DataError(
+                f"Projections must be [queries, {len(self._offset)}], not {list(found.shape)}",
+                param="projection",
+            )
+        energy = projection.energy + found[:, -1]
+        if not np.isfinite(energy).all():
+            row = int(np.argmin(np.isfinite(energy)))
+            raise DataError(f"Activations of query {row} are not finite", param="features")
+        k = self.n_candidates
+        distance = self.novelty.combine(found[:, 2 * k : -1], energy)
+        return ScoreTable(
+            self.calibrator.transform(found[:, :k]),
+            self.length.expected(found[:, k : 2 * k]),
+            distance,
+            distance > self.novelty.threshold,
+        )
+
     def lengths(self, features: npt.ArrayLike) -> Lengths:
         """Expected output tokens with their interval, of features [n, F]."""
         return self.length.predict(features)
@@ -295,21 +348,7 @@ class Scorer:
             raise ArtefactError(f"{path} is damaged: {exc!r}", param="probes") from exc
 
     def _score(self, features: npt.NDArray[np.float32]) -> ScoreTable:
-        found = features @ self._matrix
-        found += self._offset
-        energy = (features * features) @ self._precision
-        energy += found[:, -1]
-        if not np.isfinite(energy).all():
-            row = int(np.argmin(np.isfinite(energy)))
-            raise DataError(f"Activations of query {row} are not finite", param="features")
-        k = self.n_candidates
-        distance = self.novelty.combine(found[:, 2 * k : -1], energy)
-        return ScoreTable(
-            self.calibrator.transform(found[:, :k]),
-            self.length.expected(found[:, k : 2 * k]),
-            distance,
-            distance > self.novelty.threshold,
-        )
+        return self.finish(self.project(features))
 
 
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:

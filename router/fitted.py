@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from probes.errors import ArtefactError
+from router.settings import FITTED, KNOBS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Fitted:
         The knobs of each rule that keep accuracy within reach of the best single candidate at least cost.
     static : tuple of str
         Rules that did not pay on the calibration split: with their knob left open, the safe candidate serves.
+    rule : str
+        What a pool's rule ``fitted`` stands for.
     """
 
     candidates: tuple[str, ...]
@@ -35,6 +38,7 @@ class Fitted:
     safe_candidate: str
     knobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     static: tuple[str, ...] = ()
+    rule: str = "cheapest-likely"
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as JSON-ready values."""
@@ -44,8 +48,12 @@ class Fitted:
     def from_dict(cls, data: Mapping[str, Any]) -> Fitted:
         """The inverse of `to_dict`; `ArtefactError` if a field is missing or foreign."""
         try:
-            return cls(**{**data, "candidates": tuple(data["candidates"]), "static": tuple(data["static"])})
+            lists = {name: tuple(data[name]) for name in ("candidates", "static")}
+            fitted = cls(**{**data, **lists})
         except (KeyError, TypeError) as error:
             raise ArtefactError(
                 f"The artefact's fitted numbers are incomplete: {error}.", param="fitted"
             ) from error
+        if fitted.rule not in KNOBS or fitted.rule == FITTED:
+            raise ArtefactError(f"The artefact's rule {fitted.rule!r} is unknown.", param="fitted.rule")
+        return fitted

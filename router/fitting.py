@@ -1,13 +1,15 @@
 """From graded outcomes and activations to a router and a report: four grouped splits, nothing seen twice.
 
-``train`` and ``select`` fit the probes (the bank chooses its strength by grouped folds), ``calibrate`` maps
-scores to probabilities and sets the policies' knobs, ``test`` is only reported.
+``train`` and ``select`` fit the probes (slices of the scout, strengths and shrinkage are chosen by grouped
+folds), ``calibrate`` maps scores to probabilities, sets the policies' knobs and says which rule serves,
+``test`` is only reported.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,17 @@ from probes.encoder import Activations, Progress, ScoutIdentity
 from probes.errors import DataError
 from probes.scorer import Scorer
 from probes.splits import grouped_split
+from router.comparison import Comparison, compare
 from router.cost import expected_cost_usd, scout_cost_usd
 from router.fitted import Fitted
 from router.guarantee import certify
-from router.knob import Outcome, Setting, pays, set_knob
+from router.knob import DROP, Outcome, Setting, set_knob
 from router.policies import CandidateTable, CheapestLikely, Policy, Tolerance, Utility
 from router.policies.table import Floats, Ints
 from router.pool import Pool
 from router.report import FitReport, candidate_report, oracle_point, routed_report, single_points
 from router.router import Router
+from router.slices import choose_slices, is_open
 from router.training import Data, fit_scorer
 
 MIN_QUERIES = 40
@@ -45,6 +49,7 @@ def fit_router(
     identity: ScoutIdentity,
     cost_usd: ArrayLike | None = None,
     seed: int = 0,
+    drop: float = DROP,
     progress: Progress | None = None,
 ) -> tuple[Router, FitReport]:
     """Fit a router for a pool.
@@ -69,13 +74,16 @@ def fit_router(
         What was really paid; by default the pool's prices times the tokens.
     seed : int
         Of splits and folds.
+    drop : float
+        Accuracy that the rules may lose against the best single candidate, on the calibration split.
     progress : callable, optional
         Told (done, all) after each step.
 
     Returns
     -------
     Router, FitReport
-        The router holds the report in its record.
+        The router holds the report in its record. Where the pool leaves the scout's slices open, its identity
+        names those that were chosen.
 
     Raises
     ------
@@ -83,32 +91,40 @@ def fit_router(
         Shapes do not fit, or there are too few queries or outcomes.
     """
     told: Progress = progress or (lambda done, total: None)
+    steps = 5
     data = _checked(
         pool, activations, correct, trials, output_tokens, input_tokens, cost_usd, groups, datasets
     )
     split = grouped_split(data.groups, seed=seed)
-    told(1, 4)
-    fitting = data.take(np.concatenate([split["train"], split["select"]]))
+    told(1, steps)
+    rows = np.concatenate([split["train"], split["select"]])
+    slices = {}
+    if is_open(pool.scout) and activations.values[0, ..., 0].size > 1:
+        chosen = choose_slices(activations.take(rows), identity, data.take(rows), seed=seed)
+        data = replace(data, features=chosen.narrow(activations).features())
+        identity, slices = chosen.identity(identity), {"slices": chosen.record}
+    told(2, steps)
+    fitting = data.take(rows)
     calibrating, testing = data.take(split["calibrate"]), data.take(split["test"])
     scorer, selection = fit_scorer(fitting, calibrating, seed)
-    told(2, 4)
+    told(3, steps)
     table, outcome = _predictions(pool, scorer, calibrating)
     best = int(np.nanmean(fitting.correct, axis=0).argmax())
-    settings = {policy.rule: set_knob(policy, table, outcome, best) for policy in _knobbed(pool)}
+    settings = {policy.rule: set_knob(policy, table, outcome, best, drop=drop) for policy in _knobbed(pool)}
     floor = certify(pool.names[best], table, outcome, groups=calibrating.groups)
     settings[floor.policy.rule] = floor
     scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok, calibrating.prompt_tokens)
-    static = [rule for rule, s in settings.items() if not pays(s, table, outcome, best, scout_usd)]
-    fitted = _fitted(pool, calibrating, outcome, best, settings, static)
-    told(3, 4)
-    report = _report(pool, scorer, testing, split, fitted, settings, seed)
+    compared = compare(settings, table, outcome, best, scout_usd)
+    fitted = _fitted(pool, calibrating, outcome, best, settings, compared)
+    told(4, steps)
+    report = _report(pool, scorer, testing, split, fitted, settings, compared, seed)
     record = {
         "splits": _hashes(data.groups, split),
         "seed": seed,
-        "selection": selection,
+        "selection": selection | slices,
         "metrics": report.to_dict(),
     }
-    told(4, 4)
+    told(steps, steps)
     return Router(pool, scorer, fitted, identity, record=record), report
 
 
@@ -133,7 +149,7 @@ def _fitted(
     outcome: Outcome,
     best: int,
     settings: Mapping[str, Setting],
-    static: Sequence[str],
+    compared: Comparison,
 ) -> Fitted:
     accuracy, _ = outcome.singles
     lengths = np.nanmean(data.output_tokens, axis=0)
@@ -143,7 +159,8 @@ def _fitted(
         output_tokens=dict(zip(pool.names, lengths.tolist(), strict=True)),
         safe_candidate=pool.names[best],
         knobs={rule: dict(vars(setting.policy)) for rule, setting in settings.items()},
-        static=tuple(static),
+        static=compared.static,
+        rule=compared.chosen,
     )
 
 
@@ -154,6 +171,7 @@ def _report(
     split: Mapping[str, Ints],
     fitted: Fitted,
     settings: Mapping[str, Setting],
+    compared: Comparison,
     seed: int,
 ) -> FitReport:
     table, outcome = _predictions(pool, scorer, data)
@@ -179,6 +197,8 @@ def _report(
             )
             for rule, setting in settings.items()
         },
+        rule=compared.chosen,
+        compared=compared.rules,
     )
 
 

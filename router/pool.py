@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 from probes.errors import ConfigError, UsageError
 from router.complaints import closest, config_error, reference_error
 from router.poolfile import read_yaml
 from router.settings import (
+    FITTED,
     Backend,
     Capability,
     Decoding,
@@ -23,6 +26,8 @@ from router.settings import (
     Scout,
     Settings,
 )
+
+Floats = npt.NDArray[np.float64]
 
 _DEFAULT_CAPABILITIES: dict[str, frozenset[Capability]] = {
     "vllm": frozenset({"json_schema", "logprobs", "n"}),
@@ -54,6 +59,38 @@ class Candidate(Settings):
     """Defaults of the request body."""
 
 
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What a decision reads of K candidates, as arrays; equal pools compare by their settings, not by these.
+
+    Attributes
+    ----------
+    context_tokens, max_output_tokens : ndarray of shape (K,)
+        Limits, infinite where none is set.
+    speeds_s : ndarray of shape (K, 2)
+        Seconds to the first token and per further token.
+    prices : ndarray of shape (K, 2)
+        US dollars per million tokens, in and out.
+    """
+
+    context_tokens: Floats
+    max_output_tokens: Floats
+    speeds_s: Floats
+    prices: Floats
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> Columns:
+        """The candidates' columns."""
+        speeds = [(c.latency.first_token_s, c.latency.per_output_token_s) for c in candidates]
+        prices = [(c.price.usd_per_mtok_in, c.price.usd_per_mtok_out) for c in candidates]
+        return cls(
+            np.array([c.context_tokens for c in candidates], dtype=np.float64),
+            np.array([c.max_output_tokens or np.inf for c in candidates]),
+            np.array(speeds, dtype=np.float64).reshape(-1, 2),
+            np.array(prices, dtype=np.float64).reshape(-1, 2),
+        )
+
+
 class Pool(Settings):
     """The candidates of a deployment.
 
@@ -70,10 +107,12 @@ class Pool(Settings):
     """Where candidates run, by name."""
     scout: Scout
     """The model whose prefill is read."""
-    policy: PolicySettings = PolicySettings()
-    """How ``auto`` chooses."""
+    policy: PolicySettings = PolicySettings(rule=FITTED)
+    """How ``auto`` chooses; by default with the rule that fitting chose."""
     policies: dict[str, PolicySettings] = Field(default_factory=dict)
     """Further policies by name, for ``auto:NAME``."""
+    serve: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the gateway, which checks them: `serving.settings.GatewaySettings`."""
     router: Path | None = None
     """Folder of the fitted router, relative to the pool file."""
 
@@ -115,18 +154,38 @@ class Pool(Settings):
 
     def snapshot(self, folder: Path) -> dict[str, Any]:
         """The pool as JSON, its paths relative to `folder`; `parse` reads it back."""
-        return self.model_dump(mode="json", exclude={"router"}, exclude_none=True, context={"folder": folder})
+        absent = {"router", "serve"}
+        return self.model_dump(mode="json", exclude=absent, exclude_none=True, context={"folder": folder})
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the K candidates, in the pool's order."""
         return tuple(candidate.name for candidate in self.candidates)
 
+    @cached_property
+    def columns(self) -> Columns:
+        """The candidates' numbers as arrays, made once."""
+        return Columns.of(self.candidates)
+
     @property
-    def prices(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    def context_tokens(self) -> Floats:
+        """Longest prompt plus answer of each of the K candidates, in tokens."""
+        return self.columns.context_tokens
+
+    @property
+    def max_output_tokens(self) -> Floats:
+        """Longest answer of each of the K candidates, in tokens; infinite where none is set."""
+        return self.columns.max_output_tokens
+
+    @property
+    def speeds_s(self) -> Floats:
+        """Seconds to the first token and per further token, of shape (K, 2)."""
+        return self.columns.speeds_s
+
+    @property
+    def prices(self) -> Floats:
         """Prices of shape (K, 2): US dollars per million tokens, in and out."""
-        prices = [(c.price.usd_per_mtok_in, c.price.usd_per_mtok_out) for c in self.candidates]
-        return np.array(prices, dtype=np.float64).reshape(-1, 2)
+        return self.columns.prices
 
     def index(self, name: str) -> int:
         """Position of a candidate.

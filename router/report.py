@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from probes.metrics import auroc, auroc_within, brier, ece
+from router.comparison import Compared
 from router.knob import Outcome, Setting
 from router.policies import CandidateTable, Oracle
 from router.policies.table import Floats, Ints
@@ -101,6 +102,10 @@ class FitReport:
         Mean cost of reading a query.
     routed : mapping of str to Routed
         Every rule that has a knob.
+    rule : str
+        The rule that a pool's ``fitted`` stands for; chosen on the calibration split.
+    compared : mapping of str to Compared
+        The rules on the calibration split.
     """
 
     queries: Mapping[str, int]
@@ -111,6 +116,8 @@ class FitReport:
     oracle: Point
     scout_cost_usd: float
     routed: Mapping[str, Routed]
+    rule: str
+    compared: Mapping[str, Compared]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values; NaN becomes None."""

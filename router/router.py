@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+import numpy.typing as npt
 
 from probes.conversation import Conversation, Tools, as_conversation, text_of
 from probes.encoder import Activations, Encoder, ScoutIdentity
 from probes.errors import ArtefactError, BackendError, ForesightError, UsageError
-from probes.scorer import Scorer
+from probes.forecast.shift import shifted, trends_from
+from probes.scorer import Scorer, ScoreTable
 from router.artefact import Artefact
 from router.complaints import closest
 from router.deciding import Scores, decide
@@ -23,8 +25,11 @@ from router.identity import require_identity
 from router.policies import POLICIES, Fixed, Policy, policy_from
 from router.pool import Pool
 from router.scout import open_scout
-from router.settings import PolicySettings
+from router.settings import FITTED, PolicySettings
 from router.wishes import Options, parse_options
+
+LENGTHS = "lengths"
+"""Where in an artefact's record the candidates' length trends stand."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +88,7 @@ class Router:
         self.fitted = fitted
         self.identity = identity
         self.record = dict(record or {})
+        self.trends = trends_from(self.record.get(LENGTHS))
         self._encoder = encoder
         self._columns = [fitted.candidates.index(name) for name in pool.names]
 
@@ -129,8 +135,13 @@ class Router:
 
     @property
     def safe_candidate(self) -> str:
-        """Who answers when the router cannot tell: the pool's choice, else the most accurate candidate."""
-        return self.pool.scout.safe_candidate or max(self.pool.names, key=self.fitted.success.__getitem__)
+        """Who answers when the router cannot tell: the pool's choice, else the most accurate candidate.
+
+        The most accurate when the router was fitted, if it is still there: a newcomer's level is uncertain.
+        """
+        if self.pool.scout.safe_candidate or self.fitted.safe_candidate in self.pool.names:
+            return self.pool.scout.safe_candidate or self.fitted.safe_candidate
+        return max(self.pool.names, key=self.fitted.success.__getitem__)
 
     def policy(self, name: str | None = None) -> Policy:
         """A policy by name: one of the pool's, or a rule with its fitted knob; None is the pool's default.
@@ -140,7 +151,7 @@ class Router:
         UsageError
             There is no such policy, or its knob is neither set nor fitted.
         """
-        rules = [rule for rule in POLICIES if rule != Fixed.rule]
+        rules = [FITTED, *(rule for rule in POLICIES if rule != Fixed.rule)]
         settings = self.pool.policy
         if name in self.pool.policies:
             settings = self.pool.policies[name]
@@ -150,6 +161,8 @@ class Router:
             known = [*self.pool.policies, *rules]
             hint = closest(name, known) or f"There are: {', '.join(known)}."
             raise UsageError(f"There is no policy {name!r}.", param="policy", hint=hint)
+        if settings.rule == FITTED:
+            settings = settings.model_copy(update={"rule": self.fitted.rule})
         policy = policy_from(settings, self.fitted.knobs)
         if settings.rule in self.fitted.static and policy.knob not in settings.knobs:
             return Fixed(self.safe_candidate)  # do no harm: this rule did not pay
@@ -231,11 +244,17 @@ class Router:
 
     def decide_batch(self, activations: Activations, **options: Unpack[Options]) -> list[Decision]:
         """Decide n queries that were read elsewhere and share their options; see `decide`."""
-        scored = self.scorer.score(activations.features())
+        return self.decide_scored(self.scorer.score(activations.features()), activations.n_tokens, **options)
+
+    def decide_scored(
+        self, scored: ScoreTable, n_tokens: npt.ArrayLike, **options: Unpack[Options]
+    ) -> list[Decision]:
+        """Decide n queries that were read and scored elsewhere, of these lengths [n]; see `decide`."""
+        success = scored.success[:, self._columns].astype(np.float64)
         scores = Scores(
-            scored.success[:, self._columns].astype(np.float64),
+            shifted(success, n_tokens, self.pool.names, self.trends),
             scored.output_tokens[:, self._columns].astype(np.float64),
-            activations.n_tokens.astype(np.float64),
+            np.asarray(n_tokens, dtype=np.float64),
             scored.novelty.astype(np.float64),
             scored.novel,
         )
@@ -253,6 +272,8 @@ class Router:
         policy = wishes.chosen_policy(self.policy)
         if needs.input_tokens is not None:
             scores = replace(scores, input_tokens=np.full(len(scores), float(needs.input_tokens)))
+        if queue_s := options.get("queue_s"):
+            scores = replace(scores, queue_s=np.array([queue_s.get(name, 0.0) for name in self.pool.names]))
         return decide(self.pool, scores, policy, self.safe_candidate, wishes, needs)
 
 

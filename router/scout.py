@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from probes.encoder import ScoutIdentity
 from probes.errors import ConfigError
@@ -14,6 +14,13 @@ from router.settings import Scout
 
 if TYPE_CHECKING:
     from probes.encoders.transformers import TransformersEncoder
+
+
+class Reading(NamedTuple):
+    """Layers (None: every block) and positions to read."""
+
+    layers: tuple[int, ...] | None
+    positions: tuple[str, ...]
 
 
 def open_scout(scout: Scout, like: ScoutIdentity | None = None) -> TransformersEncoder:
@@ -43,10 +50,11 @@ def open_scout(scout: Scout, like: ScoutIdentity | None = None) -> TransformersE
         )
     from probes.encoders.transformers import TransformersEncoder
 
+    layers, positions = Reading(like.layers, like.positions) if like else what_to_read(scout)
     encoder = TransformersEncoder(
         scout.model,
-        layers=like.layers if like else scout.layers,
-        positions=like.positions if like else scout.positions,
+        layers=layers,
+        positions=positions,
         kind=like.kind if like else scout.kind,
         template_kwargs=scout.template_kwargs,
         name=Path(portable_model(scout.model, Path.cwd())).name,
@@ -56,9 +64,58 @@ def open_scout(scout: Scout, like: ScoutIdentity | None = None) -> TransformersE
     return encoder
 
 
+def what_to_read(scout: Scout) -> Reading:
+    """The scout's layers and positions, ``auto`` resolved.
+
+    A decoder knows the whole prompt at its last token only. An encoder model reads both ways; it is trained
+    to fill its first token or its mean, and its embeddings' mean is a bag of words.
+    """
+    if scout.layers == "auto" or scout.positions == "auto":
+        usual = _usual(scout)
+        return Reading(
+            usual.layers if scout.layers == "auto" else scout.layers,
+            usual.positions if scout.positions == "auto" else scout.positions,
+        )
+    return Reading(scout.layers, scout.positions)
+
+
+def _usual(scout: Scout) -> Reading:
+    depth = _encoder_depth(scout.model) if scout.mode == "local" else None
+    if depth is None:
+        return Reading(None, ("last",))
+    embeddings = 0 if scout.kind == "residual" else 1
+    return Reading(tuple(range(embeddings, depth + 1)), ("mean", "first"))
+
+
+def _encoder_depth(model: str) -> int | None:
+    """Number of blocks of an encoder model; None for a decoder."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    try:
+        config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The scout {model} cannot be read: {error}", param="scout.model") from error
+    causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.architectures or ())
+    if causal or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return None
+    return int(config.num_hidden_layers)
+
+
 def with_scout(pool: Pool, model: str | None) -> Pool:
-    """The pool with another scout; `model` is relative to the working directory, None keeps the pool's."""
+    """The pool with another scout, read where it suits that model.
+
+    Parameters
+    ----------
+    pool : Pool
+        Whose scout is replaced; its price and options stay.
+    model : str, optional
+        Relative to the working directory; None keeps the pool's scout as it is.
+    """
     if model is None:
         return pool
-    scout = pool.scout.model_copy(update={"model": resolve_model(model, Path.cwd()), "layers": None})
+    place = resolve_model(model, Path.cwd())
+    if place == pool.scout.model:
+        return pool
+    scout = pool.scout.model_copy(update={"model": place, "layers": "auto", "positions": "auto"})
     return pool.model_copy(update={"scout": scout})

@@ -71,13 +71,9 @@ class Decoding(Settings):
         return self.model_dump(exclude={"extra"}, exclude_none=True) | self.extra
 
 
-class VllmBackend(Settings):
-    """A vLLM server that the gateway starts and stops."""
+class VllmOptions(Settings):
+    """How a vLLM server is started."""
 
-    kind: Literal["vllm"]
-    """Fixed."""
-    model_path: ModelPath
-    """A transformers folder relative to the pool file, a packaged name, or a hub's model id."""
     max_model_len: int | None = Field(default=None, ge=1)
     """Longest prompt plus answer, in tokens; None: what the model was made for."""
     max_num_seqs: int | None = Field(default=None, ge=1)
@@ -92,6 +88,15 @@ class VllmBackend(Settings):
     """Further flags of ``vllm serve``."""
     env: dict[str, str] = Field(default_factory=dict)
     """Further environment variables of the server."""
+
+
+class VllmBackend(VllmOptions):
+    """A vLLM server that the gateway starts and stops."""
+
+    kind: Literal["vllm"]
+    """Fixed."""
+    model_path: ModelPath
+    """A transformers folder relative to the pool file, a packaged name, or a hub's model id."""
 
 
 class OpenAIBackend(Settings):
@@ -122,22 +127,32 @@ class Scout(Settings):
 
     model: ModelPath
     """A transformers folder relative to the pool file, or a packaged name (ladder-s|m|l, minilm)."""
-    layers: tuple[int, ...] | None = None
-    """Layers to read; None: the encoder's default."""
-    positions: tuple[str, ...] = ("last",)
-    """Prompt positions to read."""
+    layers: tuple[int, ...] | Literal["auto"] | None = None
+    """Layers to read; None: every block. Where several are named, or auto, fitting chooses among them."""
+    positions: tuple[str, ...] | Literal["auto"] = ("last",)
+    """Prompt positions to read; auto: those that suit the model. Of several, fitting chooses."""
     kind: Literal["residual", "value"] = "residual"
     """Residual stream, or attention value vectors."""
     template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Options of the scout's chat template."""
     price_usd_per_mtok: Usd = 0.0
     """What the scout's prefill costs per million prompt tokens; charged to every query."""
+    mode: Literal["engine", "dedicated", "local"] = "local"
+    """Where the gateway reads: inside the vLLM server of the scout's own model, in a vLLM server that only
+    encodes, or in the gateway's process."""
+    fallback: Literal["local", "none"] = "local"
+    """Who reads what an engine cannot read: the gateway's process, or nobody (the safe candidate answers)."""
+    server: VllmOptions = VllmOptions()
+    """mode dedicated: how its server is started."""
     safe_candidate: str | None = None
     """Answers when the router cannot tell; None: the best single candidate of the calibration split."""
 
 
-Rule = Literal["cheapest-likely", "tolerance", "utility", "quality-floor", "fixed", "random"]
+Rule = Literal["fitted", "cheapest-likely", "tolerance", "utility", "quality-floor", "fixed", "random"]
+FITTED: Rule = "fitted"
+"""Stands for the rule that was cheapest when the router was fitted."""
 KNOBS: dict[str, tuple[str, ...]] = {
+    FITTED: (),
     "cheapest-likely": ("min_success",),
     "tolerance": ("tolerance",),
     "utility": ("value_usd", "latency_usd_per_s"),
@@ -152,7 +167,7 @@ class PolicySettings(Settings):
     """How to choose; a knob that is left out is set by ``foresight fit``."""
 
     rule: Rule = "cheapest-likely"
-    """The kind of policy."""
+    """The kind of policy; fitted: what ``foresight fit`` found to be the cheapest that keeps the accuracy."""
     min_success: Share | None = None
     """cheapest-likely: least success probability."""
     tolerance: Share | None = None
@@ -169,17 +184,19 @@ class PolicySettings(Settings):
     """random: share of each candidate; the others get none.  None: equal shares."""
     seed: int | None = None
     """random: makes the choices repeatable."""
+    explore: Share | None = None
+    """Any rule: share of queries that chance decides, so that the log can judge policies never used."""
 
     @property
     def knobs(self) -> dict[str, Any]:
         """The knobs that are set, by name."""
-        return self.model_dump(exclude={"rule"}, exclude_none=True)
+        return self.model_dump(exclude={"rule", "explore"}, exclude_none=True)
 
     @model_validator(mode="after")
     def _own_knobs_only(self) -> PolicySettings:
         foreign = sorted(set(self.knobs) - set(KNOBS[self.rule]))
         if foreign:
-            own = " and ".join(KNOBS[self.rule])
+            own = " and ".join(KNOBS[self.rule]) or "none"
             raise reference_error(foreign[0], f"this is no knob of {self.rule}, which has {own}")
         if self.rule == "fixed" and self.candidate is None:
             raise reference_error("candidate", "the rule fixed needs the name of a candidate")

@@ -53,9 +53,9 @@ class Size:
 SIZES: dict[str, Size] = {
     size.name: size
     for size in (
-        Size("ladder-s", 48, 2, 2, 1, 96, 30_000_000, 4_096, 8e-3, 4e-3),
-        Size("ladder-m", 96, 4, 4, 2, 224, 40_000_000, 4_096, 6e-3, 4e-3),
-        Size("ladder-l", 192, 6, 8, 4, 512, 30_000_000, 4_096, 5e-3, 3e-3),
+        Size("ladder-s", 48, 2, 2, 1, 96, 56_000_000, 4_096, 8e-3, 4e-3),
+        Size("ladder-m", 96, 4, 4, 2, 224, 24_000_000, 4_096, 6e-3, 4e-3),
+        Size("ladder-l", 192, 6, 8, 4, 512, 26_000_000, 4_096, 5e-3, 3e-3),
     )
 }
 """Every rung by name, smallest first; parameters grow by more than six from one to the next."""

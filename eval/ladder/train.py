@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 Report = Callable[[str], None]
+Source = Callable[[Size, int, "PreTrainedTokenizerFast"], Iterator[Batch]]
+"""What a rung is trained on, from its size, a seed and the tokeniser, e.g. `batches`."""
 
 
 def optimizers(model: torch.nn.Module, size: Size) -> list[torch.optim.Optimizer]:
@@ -42,7 +44,13 @@ def schedule(share: float) -> float:
 
 
 def train(
-    size: Size, folder: Path, *, seed: int = 0, device: str = "cpu", report: Report = print
+    size: Size,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Report = print,
+    source: Source = batches,
 ) -> dict[str, Any]:
     """Train one rung and write it, its checkpoints and its record below `folder`.
 
@@ -61,7 +69,7 @@ def train(
     due = [share * size.tokens for share in CHECKPOINT_SHARES]
     curve: list[tuple[int, float]] = []
     seen, running, started = 0, float("nan"), time.monotonic()
-    for number, batch in enumerate(batches(size, seed + 1, tokenizer)):
+    for number, batch in enumerate(source(size, seed + 1, tokenizer)):
         _set_rate(steppers, schedule(seen / size.tokens))
         loss = _step(model, batch, steppers, device)
         running = loss if number == 0 else 0.98 * running + 0.02 * loss

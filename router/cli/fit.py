@@ -10,6 +10,7 @@ from rich.table import Table
 
 from probes.errors import DataError
 from router.cli.output import money, out, progress, say, write_json
+from router.knob import DROP
 
 if TYPE_CHECKING:
     from eval.outcomes import Outcomes
@@ -31,14 +32,19 @@ def fit(
         str | None, typer.Option(help="A transformers folder, minilm, or ladder-s|m|l; default: the pool's.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Accuracy that may be given up against the best single one.")
+    ] = DROP,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps activations between runs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Fit probes, calibrate, set the policy's knob, and judge the router on unseen questions."""
     from eval.outcomes import Outcomes
+    from probes.reference import Reference
     from router.fitting import fit_router
     from router.pool import Pool
     from router.scout import open_scout, with_scout
+    from router.slices import Narrowed
 
     loaded = with_scout(Pool.load(pool), scout)
     graded = _of_pool(Outcomes.load(outcomes), loaded, outcomes)
@@ -57,8 +63,10 @@ def fit(
             cost_usd=graded.cost_usd,
             identity=encoder.identity,
             seed=seed,
+            drop=tolerance,
             progress=told,
         )
+    router.record["reference"] = Reference.read(Narrowed(encoder, router.identity)).to_dict()
     router.save(output)
     if as_json:
         write_json({"router": str(output), **report.to_dict()})
@@ -120,6 +128,6 @@ def _routing(report: FitReport) -> Table:
     for rule, routed in report.routed.items():
         low, high = routed.saving_ci
         saved = f"{1 - routed.cost_ratio:.0%} ({low:.0%} to {high:.0%})"
-        note = " does not pay" if routed.static else ""
+        note = " does not pay" if routed.static else ", the pool's rule fitted" if rule == report.rule else ""
         add(f"{rule} {routed.knob:.3g}{note}", routed, saved, style="dim" if routed.static else "bold")
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +137,73 @@ def test_fit_names_what_is_wrong_in_a_table(world: Path, tmp_path: Path, change:
 
     assert found.exit_code == 2
     assert words in found.stderr
+    assert not (tmp_path / "router").exists()
+
+
+def test_evaluate_charges_what_the_pools_scout_costs(world: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    priced = shutil.copytree(world / "outcomes", tmp_path / "outcomes")
+    prices = "".join(f"{name},{usd},{usd}\n" for name, usd in (("s", 1), ("m", 10), ("m:think", 10)))
+    (priced / "prices.csv").write_text("model,usd_per_mtok_in,usd_per_mtok_out\n" + prices)
+
+    def saved(*arguments: object) -> Any:
+        told = tmp_path / "told.json"
+        found = invoke("evaluate", priced, "--seeds", 1, "--json", told, *arguments)
+        assert found.exit_code == 0, found.stderr
+        return json.loads(told.read_text())["routers"]["foresight"]
+
+    data = yaml.safe_load((world / "pool.yaml").read_text())
+    data["scout"]["price_usd_per_mtok"] = 3.0
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(data))
+    asked = ("--scout", tiny_llama, "--routers", "foresight")
+    charged = saved(*asked, "--pool", tmp_path / "pool.yaml")
+
+    assert charged == saved(*asked, "--scout-price", 3.0)
+    assert charged != saved(*asked)
+    assert saved(*asked, "--pool", tmp_path / "pool.yaml", "--scout-price", 0.0) == saved(*asked)
+
+
+def test_add_brings_a_newcomer_and_a_new_checkpoint_into_a_router(world: Path, tmp_path: Path) -> None:
+    data = yaml.safe_load((world / "pool.yaml").read_text())
+    data["candidates"].append(data["candidates"][1] | {"name": "xl"})
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(data))
+    old = Outcomes.load(world / "outcomes").take(np.arange(60))
+    right = np.column_stack([old.correct, np.ones(60)])
+    right[::7, -1] = 0.0
+    Outcomes.build(old.queries, [*old.candidates, "xl"], right).save(tmp_path / "answers")
+    asked = ("--pool", tmp_path / "pool.yaml", "--outcomes", tmp_path / "answers")
+    found = invoke("add", world / "router", "xl", *asked, "-o", tmp_path / "router", "--json")
+    told = json.loads(found.stdout)
+
+    assert found.exit_code == 0
+    assert (told["kind"], told["n_labels"], told["router"]) == ("candidate", 60, str(tmp_path / "router"))
+    assert told["level"] == pytest.approx(right[:, -1].mean(), abs=0.15)
+    assert [row["n_labels"] for row in told["errors"]] == [0, 20, 50, 60, 100, 200]
+    routed = invoke("route", tmp_path / "router", "fox", "--json")
+    assert set(json.loads(routed.stdout)["success"]) == {"s", "m", "m:think", "xl"}
+
+    again = invoke("add", tmp_path / "router", "m", "--outcomes", tmp_path / "answers")
+    assert again.exit_code == 0
+    for word in ("new checkpoint", "60", "before:", "verdict", "What labels bring"):
+        assert word in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["xl"], "No pool describes 'xl'", id="unknown candidate"),
+        pytest.param(["m"], "nothing is known of its new checkpoint", id="no labels"),
+        pytest.param(["m", "--level", "1.5"], "level must lie between", id="level"),
+        pytest.param(["xl", "--outcomes", "outcomes"], "has no outcomes of 'xl'", id="not graded"),
+        pytest.param(["m", "--outcomes", "nowhere"], "nowhere", id="no outcome set"),
+    ],
+)
+def test_add_tells_what_is_wrong_and_writes_nothing(
+    world: Path, tmp_path: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    found = invoke("add", "router", *arguments, "-o", tmp_path / "router")
+
+    assert found.exit_code != 0
+    assert words in " ".join(found.stderr.split())
+    assert "Traceback" not in found.stderr
     assert not (tmp_path / "router").exists()

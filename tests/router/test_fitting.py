@@ -13,8 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from probes.errors import ArtefactError, BackendError, DataError, UsageError
 from router.eligibility import Requirements
+from router.fitted import Fitted
 from router.fitting import fit_router
-from router.policies import CheapestLikely, Fixed, QualityFloor, Tolerance
+from router.policies import CheapestLikely, Explore, Fixed, QualityFloor, Tolerance, Utility
 from router.pool import Pool
 from router.report import FitReport
 from router.router import Router
@@ -87,7 +88,7 @@ def test_easy_questions_go_to_cheap_candidates_and_hard_ones_to_dear_ones(router
 
 
 def test_fitted_knobs_serve_where_the_pool_leaves_them_open(router: Router) -> None:
-    assert router.policy() == CheapestLikely(**router.fitted.knobs["cheapest-likely"])
+    assert router.policy("cheapest-likely") == CheapestLikely(**router.fitted.knobs["cheapest-likely"])
     assert router.policy("tolerance") == Tolerance(**router.fitted.knobs["tolerance"])
     assert router.policy("careful") == Tolerance(0.01)
     assert router.policy("quality-floor") in (
@@ -100,11 +101,36 @@ def test_fitted_knobs_serve_where_the_pool_leaves_them_open(router: Router) -> N
 
 
 def test_a_rule_that_did_not_pay_leaves_the_work_to_the_safe_candidate(router: Router) -> None:
-    router.fitted = replace(router.fitted, static=("cheapest-likely",))
+    router.fitted = replace(router.fitted, static=("cheapest-likely",), rule="cheapest-likely")
 
-    assert router.policy() == Fixed(router.safe_candidate)
+    assert router.policy() == router.policy("cheapest-likely") == Fixed(router.safe_candidate)
     router.pool = make_pool(policy={"min_success": 0.6})
     assert router.policy() == CheapestLikely(0.6), "the operator's own knob is kept"
+
+
+def test_a_pool_that_names_no_rule_gets_the_one_that_fitting_chose(
+    router: Router, fit: tuple[Router, FitReport]
+) -> None:
+    report = fit[1]
+
+    assert router.pool.policy.rule == "fitted"
+    assert report.rule == router.fitted.rule
+    assert router.policy() == router.policy("fitted") == router.policy(report.rule)
+    router.fitted = replace(router.fitted, rule="utility", static=())
+    assert router.policy() == Utility(**router.fitted.knobs["utility"])
+    assert router.decide("question 1: 0.0").policy == "utility"
+    router.pool = make_pool(policy={"rule": "fitted", "explore": 0.1})
+    assert router.policy() == Explore(router.policy("utility"), 0.1), "what goes with any rule is kept"
+
+
+def test_an_artefact_of_a_time_without_comparison_keeps_its_rule(router: Router) -> None:
+    data = router.fitted.to_dict()
+    del data["rule"]
+
+    assert Fitted.from_dict(data).rule == "cheapest-likely"
+    for foreign in ("fitted", "cheapest", None):
+        with pytest.raises(ArtefactError, match="unknown"):
+            Fitted.from_dict(data | {"rule": foreign})
 
 
 def test_messages_prompts_and_activations_are_decided_alike(router: Router) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal
 
 from eval.ladder.questions import arithmetic, calendar, lists, logic, rules, stories
-from eval.ladder.questions.base import Draft, Family, Question
+from eval.ladder.questions.base import TAUGHT, Draft, Family, Question
 
 __all__ = ["FAMILIES", "Draft", "Family", "Question", "draw", "stream"]
 
@@ -36,6 +36,10 @@ FAMILIES: dict[str, Family] = {
 """Every family by name."""
 
 
+BEYOND = 1 / 12
+"""The share of the questions of `fit` and `test` that are harder than anything a model was taught."""
+
+
 def split_of(prompt: str) -> Split:
     """The split that owns a prompt; decided by its text alone, so no two splits can share a question.
 
@@ -47,8 +51,19 @@ def split_of(prompt: str) -> Split:
     return "fit" if digest[2] < 154 else "test"
 
 
+def level(share: float, split: Split) -> float:
+    """The difficulty at a share of all draws in [0, 1].
+
+    What is taught is spread evenly up to `TAUGHT`; of the questions that judge, one in twelve lies beyond it.
+    """
+    if split == "train":
+        return share * TAUGHT
+    beyond = 1 - BEYOND
+    return share / beyond * TAUGHT if share <= beyond else TAUGHT + (share - beyond) / BEYOND * (1 - TAUGHT)
+
+
 def stream(seed: int, split: Split, families: Sequence[str] | None = None) -> Iterator[Question]:
-    """Questions without end, families in turn, difficulties uniform on [0, 1].
+    """Questions without end, families in turn, difficulties spread as `level` says.
 
     Parameters
     ----------
@@ -64,7 +79,7 @@ def stream(seed: int, split: Split, families: Sequence[str] | None = None) -> It
     number = 0
     while True:
         name = names[number % len(names)]
-        difficulty = rng.random()
+        difficulty = level(rng.random(), split)
         draft = FAMILIES[name](rng, difficulty)
         if split_of(draft.prompt) == split:
             yield Question(f"{split}-{seed}-{number}", name, round(difficulty, 4), *draft)

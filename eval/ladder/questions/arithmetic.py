@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from random import Random
 
-from eval.ladder.questions.base import Draft, between, number_of_digits, phrase
+from eval.ladder.questions.base import Draft, number_below, phrase, stretch
 
 
 def addition(rng: Random, difficulty: float) -> Draft:
-    """Two numbers of one to five digits."""
-    digits = between(difficulty, 1, 5, rng)
-    a, b = number_of_digits(digits, rng), number_of_digits(max(1, digits - rng.randint(0, 1)), rng)
+    """Two numbers of one to five digits, up to nine beyond what is taught."""
+    a, b = _pair(rng, difficulty)
     prompt = phrase(rng, f"What is {a} plus {b}?", f"Add {a} and {b}.", f"Find the sum of {a} and {b}.")
     return Draft(prompt, str(a + b), " ; ".join(_columns_added(a, b)))
+
+
+def _pair(rng: Random, difficulty: float) -> tuple[int, int]:
+    exponent = stretch(difficulty, 1.2, 5, 9)
+    return number_below(exponent, rng), number_below(exponent - rng.random(), rng)
 
 
 def _columns_added(a: int, b: int) -> list[str]:
@@ -26,10 +30,8 @@ def _columns_added(a: int, b: int) -> list[str]:
 
 
 def subtraction(rng: Random, difficulty: float) -> Draft:
-    """The smaller of two numbers of one to five digits taken from the larger."""
-    digits = between(difficulty, 1, 5, rng)
-    a, b = number_of_digits(digits, rng), number_of_digits(max(1, digits - rng.randint(0, 1)), rng)
-    a, b = max(a, b), min(a, b)
+    """The smaller of two such numbers taken from the larger."""
+    b, a = sorted(_pair(rng, difficulty))
     prompt = phrase(rng, f"What is {a} minus {b}?", f"Subtract {b} from {a}.", f"Take {b} away from {a}.")
     return Draft(prompt, str(a - b), " ; ".join(_columns_subtracted(a, b)))
 
@@ -46,8 +48,8 @@ def _columns_subtracted(a: int, b: int) -> list[str]:
 
 
 def multiplication(rng: Random, difficulty: float) -> Draft:
-    """One to five digits times one digit."""
-    a, b = number_of_digits(between(difficulty, 1, 5, rng), rng), rng.randint(2, 9)
+    """One to five digits, up to eight beyond what is taught, times one digit."""
+    a, b = number_below(stretch(difficulty, 1.3, 4.6, 8), rng), rng.randint(2, 9)
     prompt = phrase(
         rng, f"What is {a} times {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."
     )

@@ -38,15 +38,28 @@ class Question:
     solution: str
 
 
-def between(difficulty: float, low: int, high: int, rng: Random) -> int:
-    """An integer that grows with difficulty from `low` to `high`, jittered by up to one step."""
-    centre = low + difficulty * (high - low)
-    return min(high, max(low, round(centre + rng.uniform(-0.7, 0.7))))
+TAUGHT = 0.9
+"""Models are taught up to this difficulty; what lies beyond is longer than anything they have seen."""
 
 
-def number_of_digits(digits: int, rng: Random) -> int:
-    """A uniform number with exactly `digits` digits (a one-digit number is at least 1)."""
-    return rng.randint(10 ** (digits - 1), 10**digits - 1)
+def stretch(difficulty: float, low: float, high: float, beyond: float) -> float:
+    """What grows with difficulty: from `low` to `high` over all that is taught, then on to `beyond`."""
+    if difficulty <= TAUGHT:
+        return low + (high - low) * difficulty / TAUGHT
+    return high + (beyond - high) * (difficulty - TAUGHT) / (1 - TAUGHT)
+
+
+def between(difficulty: float, low: int, high: int, beyond: int, rng: Random) -> int:
+    """An integer that grows as `stretch` says, jittered by up to one step but never out of its part."""
+    size = round(stretch(difficulty, low, high, beyond) + rng.uniform(-0.7, 0.7))
+    least, most = sorted((low, high)) if difficulty <= TAUGHT else sorted((high, beyond))
+    return min(most, max(least, size))
+
+
+def number_below(exponent: float, rng: Random) -> int:
+    """A uniform number from a tenth of ``10**exponent`` up to it, at least 1."""
+    top = max(1, round(10**exponent))
+    return rng.randint(max(1, top // 10), top)
 
 
 def phrase(rng: Random, *forms: str) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from random import Random
 
-from eval.ladder.questions.base import Draft, between
+from eval.ladder.questions.base import Draft, stretch
 from eval.ladder.questions.words import MONTHS, PEOPLE, WEEKDAYS
 
 
+def _steps(rng: Random, difficulty: float, high: float, beyond: float) -> int:
+    """How far to go: each part of the difficulty multiplies it by the same, with one in three to spare."""
+    return max(1, round(10 ** stretch(difficulty, 0.4, high, beyond) * rng.uniform(0.7, 1)))
+
+
 def dates(rng: Random, difficulty: float) -> Draft:
-    """The date, in a year that is no leap year, up to 100 days later."""
+    """The date, in a year that is no leap year, up to 60 days later, or up to 400."""
     names = list(MONTHS)
     index = rng.randrange(12)
     day = rng.randint(1, MONTHS[names[index]])
-    ahead = between(difficulty, 1, 100, rng)
+    ahead = _steps(rng, difficulty, 1.78, 2.6)
     prompt = f"Today is {names[index]} {day}. What is the date {ahead} days from now?"
     total = day + ahead
     steps = [f"{day} plus {ahead} makes {total}"]
@@ -26,9 +31,9 @@ def dates(rng: Random, difficulty: float) -> Draft:
 
 
 def weekdays(rng: Random, difficulty: float) -> Draft:
-    """The weekday up to 100 days before or after a given one."""
+    """The weekday up to 100 days before or after a given one, or up to 1,000."""
     start = rng.randrange(7)
-    step = between(difficulty, 1, 100, rng)
+    step = _steps(rng, difficulty, 2, 3)
     back = rng.random() < 0.4
     sevens = step - step % 7
     rest = step % 7
@@ -41,9 +46,9 @@ def weekdays(rng: Random, difficulty: float) -> Draft:
 
 
 def clock(rng: Random, difficulty: float) -> Draft:
-    """The time of day, on a clock of twelve hours, up to 300 minutes later."""
+    """The time of day, on a clock of twelve hours, up to 240 minutes later, or up to 1,400."""
     hour, minute = rng.randint(1, 12), rng.randrange(0, 60)
-    ahead = between(difficulty, 3, 300, rng)
+    ahead = _steps(rng, difficulty, 2.38, 3.14)
     total = minute + ahead
     hours, left = divmod(total, 60)
     end = (hour - 1 + hours) % 12 + 1
@@ -51,6 +56,6 @@ def clock(rng: Random, difficulty: float) -> Draft:
     if hours:
         steps += [f"{total} minus {hours * 60} makes {left}", f"{hour} plus {hours} makes {hour + hours}"]
         if hour + hours > 12:
-            steps.append(f"{hour + hours} minus 12 makes {end}")
+            steps.append(f"{hour + hours} minus {hour + hours - end} makes {end}")
     prompt = f"It is {hour}:{minute:02d}. What time is it {ahead} minutes later?"
     return Draft(prompt, f"{end}:{left:02d}", " ; ".join(steps))

@@ -35,7 +35,7 @@ def recall(rng: Random) -> Draft:
 
 def number_off(rng: Random) -> Draft:
     """Number the words of a list, from either end."""
-    items = rng.sample(_WORDS, rng.randint(3, 12))
+    items = rng.sample(_WORDS, rng.randint(3, 9))
     walk, end = (items, "") if rng.random() < 0.5 else (items[::-1], " from the end")
     answer = " ".join(f"{i} {word}" for i, word in enumerate(walk, 1))
     return Draft(f"Number the words{end}: {' '.join(items)}.", answer, "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from random import Random
 
 from eval.ladder.questions.base import Draft, between, phrase
-from eval.ladder.questions.words import THINGS, ordinal
+from eval.ladder.questions.words import FRUITS, THINGS, ordinal
 
 
 def sorting(rng: Random, difficulty: float) -> Draft:
-    """Three to nine numbers below 100, put in order one by one."""
-    numbers = rng.sample(range(1, 100), between(difficulty, 3, 9, rng))
+    """Two to eight numbers below 100, or up to fourteen, put in order one by one."""
+    numbers = rng.sample(range(1, 100), between(difficulty, 2, 8, 14, rng))
     shown = " ".join(map(str, numbers))
     down = rng.random() < 0.3
     wanted = "largest to smallest" if down else "smallest to largest"
@@ -24,8 +24,8 @@ def sorting(rng: Random, difficulty: float) -> Draft:
 
 
 def counting(rng: Random, difficulty: float) -> Draft:
-    """How many of three to ten numbers below 100 are larger or smaller than a given one."""
-    numbers = rng.sample(range(1, 100), between(difficulty, 3, 10, rng))
+    """How many of one to nine numbers below 100, or up to sixteen, are larger or smaller than a given one."""
+    numbers = rng.sample(range(1, 100), between(difficulty, 1, 9, 16, rng))
     limit = rng.choice((20, 30, 40, 50, 60, 70, 80))
     larger = rng.random() < 0.5
     running, steps = 0, []
@@ -40,8 +40,8 @@ def counting(rng: Random, difficulty: float) -> Draft:
 
 
 def selection(rng: Random, difficulty: float) -> Draft:
-    """The word at a place of a list of three to twelve different words, counted from either end."""
-    items = rng.sample(THINGS, between(difficulty, 3, len(THINGS), rng))
+    """The word at a place of a list of two to nine different words, or up to eighteen, from either end."""
+    items = rng.sample((*THINGS, *FRUITS), between(difficulty, 2, 9, 18, rng))
     place = rng.randint(1, len(items))
     backwards = rng.random() < 0.4
     walk = items[::-1] if backwards else items
@@ -52,8 +52,8 @@ def selection(rng: Random, difficulty: float) -> Draft:
 
 
 def maximum(rng: Random, difficulty: float) -> Draft:
-    """The largest or smallest of three to seven numbers below 1000, close together when difficult."""
-    length = between(difficulty, 3, 7, rng)
+    """The largest or smallest of two to six numbers, or up to fourteen, close together when difficult."""
+    length = between(difficulty, 2, 6, 14, rng)
     spread = max(length + 15, round(800 * (1 - difficulty)))
     base = rng.randint(100, 999 - spread)
     numbers = [base + step for step in rng.sample(range(spread), length)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from eval.ladder.questions.base import Draft, between
+from eval.ladder.questions.base import Draft, between, stretch
 from eval.ladder.questions.words import COLOURS, THINGS
 
 SHOTS = 12
@@ -12,11 +12,15 @@ SHOTS = 12
 
 
 def rule(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
-    """A hidden rule ``a x + b`` behind one to twelve examples; one example leaves it open."""
-    shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
-    a, b = rng.randint(1, 6), rng.randint(0, 12)
+    """A hidden rule ``a x + b`` behind twelve to two examples, or one, which leaves it open.
+
+    Easy rules add only, and may ask what an example shows.
+    """
+    shots = between(difficulty, SHOTS, 2, 1, rng) if shots is None else shots
+    a, b = rng.randint(1, round(stretch(difficulty, 1, 6, 6))), rng.randint(0, 12)
     xs = [rng.randint(1, 20) for _ in range(shots)]
-    asked = rng.choice([x for x in range(1, 21) if x not in xs] or [21])
+    fresh = [x for x in range(1, 21) if x not in xs] or [21]
+    asked = rng.choice(xs if rng.random() < 0.5 - difficulty else fresh)
     told = " ".join(f"{x} gives {a * x + b}." for x in xs)
     prompt = f"{told} What does {asked} give?"
     answer = a * asked + b
@@ -36,9 +40,9 @@ def rule(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
 
 
 def lookup(rng: Random, difficulty: float, shots: int | None = None) -> Draft:
-    """Each animal has its colour, shown by one to twelve examples; the asked one may not be among them."""
-    shots = between(1 - difficulty, 1, SHOTS, rng) if shots is None else shots
-    animals = rng.sample(THINGS, 6)
+    """Each animal has its colour, shown by twelve to four examples, or fewer; maybe not the asked one's."""
+    shots = between(difficulty, SHOTS, 4, 1, rng) if shots is None else shots
+    animals = rng.sample(THINGS, 4)
     colours = {animal: rng.choice(COLOURS[:4]) for animal in animals}
     shown = [rng.choice(animals) for _ in range(shots)]
     asked = rng.choice(animals)

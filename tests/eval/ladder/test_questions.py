@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.ladder.questions import FAMILIES, draw, split_of
+from eval.ladder.questions import BEYOND, FAMILIES, Split, draw, level, split_of
+from eval.ladder.questions.base import TAUGHT, between, number_below, stretch
 from tests.eval.ladder.solvers import SOLVERS
 
 difficulties = st.floats(0, 1)
@@ -70,6 +71,38 @@ def test_no_two_splits_share_a_prompt(seed: int) -> None:
         assert all(split_of(prompt) == split for prompt in own)
     assert not prompts["train"] & prompts["test"]
     assert not prompts["fit"] & prompts["test"]
+
+
+def test_models_are_taught_up_to_a_difficulty_and_judged_beyond_it_too() -> None:
+    taught, judged = ([q.difficulty for q in draw(500, seed=1, split=split)] for split in ("train", "test"))
+    assert max(taught) <= TAUGHT
+    assert sum(d > TAUGHT for d in judged) / len(judged) == pytest.approx(BEYOND, abs=0.03)
+
+
+@given(difficulties, difficulties, st.sampled_from(["train", "fit", "test"]))
+def test_difficulties_keep_the_order_of_their_shares(one: float, other: float, split: Split) -> None:
+    low, high = sorted((one, other))
+    assert 0 <= level(low, split) <= level(high, split) <= 1
+
+
+@given(difficulties, difficulties)
+def test_what_grows_with_difficulty_never_falls(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert stretch(low, 2, 9, 18) <= stretch(high, 2, 9, 18)
+    assert stretch(0, 2, 9, 18) == 2
+    assert stretch(TAUGHT, 2, 9, 18) == pytest.approx(9)
+    assert stretch(1, 2, 9, 18) == pytest.approx(18)
+
+
+@given(seeds, difficulties)
+def test_what_is_taught_is_never_as_large_as_what_lies_beyond(seed: int, difficulty: float) -> None:
+    size = between(difficulty, 2, 9, 18, Random(seed))
+    assert 2 <= size <= 9 if difficulty <= TAUGHT else 9 <= size <= 18
+
+
+@given(seeds, st.floats(0, 9))
+def test_a_number_is_positive_and_below_its_power_of_ten(seed: int, exponent: float) -> None:
+    assert 1 <= number_below(exponent, Random(seed)) <= round(10**exponent)
 
 
 def test_families_take_turns() -> None:
