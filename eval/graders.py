@@ -1,12 +1,14 @@
 """Graders: is this answer right?
 
-A grader is a function ``(answer, reference) -> score in [0, 1]``; `GRADERS` names them. None of them runs
-code from an answer.
+A grader is a function ``(answer, reference) -> score in [0, 1]``; `GRADERS` names them. Only ``code`` runs
+anything from an answer, in a sandbox, and only where an operator has allowed it.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -129,12 +131,49 @@ def math(answer: str, reference: str) -> float:
     return float(bool(verify(gold, given, timeout_seconds=limit)))
 
 
+RUN_CODE = "FORESIGHT_RUN_CODE"
+"""Environment variable; 1 allows the grader ``code`` to run what a model wrote."""
+_FENCED = re.compile(r"^```[\w+-]*[ \t]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def code(answer: str, reference: str) -> float:
+    """1 when the answer's last fenced Python block passes the reference, a program of assertions.
+
+    Runs with the limits of `eval.sandbox`; an answer without a block is taken whole. What ends before the
+    last assertion has passed counts as wrong, however it ends.
+
+    Raises
+    ------
+    UsageError
+        Running code is not allowed, or the reference is no Python program.
+    """
+    if os.environ.get(RUN_CODE) != "1":
+        raise UsageError(
+            "The grader 'code' runs what a model wrote, which has not been allowed.",
+            param="grader",
+            hint=f"Where that is acceptable, set {RUN_CODE}=1.",
+        )
+    try:
+        compile(reference, "reference", "exec")
+    except (SyntaxError, ValueError) as exc:
+        message = f"The grader 'code' needs a Python program as reference ({exc})."
+        raise UsageError(message, param="reference") from exc
+    from eval.sandbox import run_python
+
+    text = visible(answer)
+    blocks = _FENCED.findall(text)
+    token = secrets.token_hex(16)
+    ran = run_python(f"{blocks[-1] if blocks else text}\n\n{reference}\n\nprint('\\n{token}')\n")
+    return float(ran.code == 0 and ran.output.rstrip().endswith(token))
+
+
 GRADERS: dict[str, Grader] = {
     "exact": exact,
     "number": number,
     "choice": choice,
     "contains": contains,
     "math": math,
+    "code": code,
 }
 """Every grader by name; a program may add its own."""
 

@@ -167,7 +167,8 @@ class Outcomes:
         queries = Queries.load(_needed(folder, "queries", (".jsonl", ".jsonl.gz")))
         path = _needed(folder, "outcomes", (".csv", ".csv.gz", ".parquet"))
         table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-        prices = _load_prices(find(folder, "prices", (".csv", ".csv.gz")))
+        listed = find(folder, "prices", (".csv", ".csv.gz"))
+        prices = {} if listed is None else load_prices(listed)
         rows, columns, candidates = _positions(table, queries)
         arrays = _arrays(table, rows, columns, (len(queries), len(candidates)))
         charge = [prices.get(name, Price(np.nan, np.nan)) for name in candidates]
@@ -254,9 +255,8 @@ def _arrays(
     return arrays
 
 
-def _load_prices(path: Path | None) -> dict[str, Price]:
-    if path is None:
-        return {}
+def load_prices(path: Path) -> dict[str, Price]:
+    """Prices by candidate: model, usd_per_mtok_in, usd_per_mtok_out."""
     table = read_csv(path)
     names = table.text("model")
     pairs = zip(*(table.numbers(column, required=True) for column in Price._fields), strict=True)

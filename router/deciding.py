@@ -42,6 +42,11 @@ class Scores:
         Whether that is too far.
     unread : str, optional
         Why the queries were not read; the safe candidate answers them.
+    queue_s : ndarray of shape (K,), optional
+        Seconds that each candidate's server lets a query wait before it begins.
+    cached_tokens : ndarray of shape (n, K), optional
+        Prompt tokens that each candidate's server holds from earlier turns; another candidate would have to
+        read them again.
     """
 
     success: Floats
@@ -50,6 +55,8 @@ class Scores:
     novelty: Floats | None = None
     novel: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     unread: str | None = None
+    queue_s: Floats | None = None
+    cached_tokens: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.success)
@@ -85,8 +92,12 @@ def decide(
     lengths = scores.output_tokens
     if needs.max_output_tokens is not None:
         lengths = np.minimum(lengths, float(needs.max_output_tokens))
-    cost_usd = expected_cost_usd(pool.prices, scores.input_tokens, lengths * needs.n)
-    table = CandidateTable(scores.success, cost_usd, pool.names, mask, _latency_s(pool, lengths))
+    cost_usd = expected_cost_usd(
+        pool.prices, scores.input_tokens, lengths * needs.n, cached_tokens=scores.cached_tokens
+    )
+    table = CandidateTable(
+        scores.success, cost_usd, pool.names, mask, _latency_s(pool, lengths, scores.queue_s)
+    )
     table = wishes.apply(table, ineligible)
     choices = _choices(table, scores, policy, safe)
     read = scores.unread is None
@@ -96,7 +107,7 @@ def decide(
         able = int(table.eligible[i].sum())
         decisions.append(
             Decision(
-                candidate=pool.names[choice.index[i]],
+                candidate=pool.names[choice.ranking[i][0]],
                 reason=prefix + choice.reason[i],
                 policy=rule,
                 success=_by_name(pool.names, scores.success[i]),
@@ -108,6 +119,7 @@ def decide(
                 novel=scores.novel is not None and bool(scores.novel[i]),
                 scout_cost_usd=float(scout_usd[i]),
                 input_tokens=int(scores.input_tokens[i]),
+                propensity=_propensity(choice, i),
             )
         )
     return decisions
@@ -128,6 +140,10 @@ def _choices(
     return [(*fallback, away[i]) if scores.novel[i] else own for i in range(len(scores))]
 
 
+def _propensity(choice: Choice, i: int) -> float | None:
+    return None if choice.propensity is None else float(choice.propensity[i, choice.index[i]])
+
+
 def _check_somebody(mask: np.ndarray[Any, Any], ineligible: list[dict[str, str]]) -> None:
     nobody = ~mask.any(axis=1)
     if nobody.any():
@@ -135,9 +151,9 @@ def _check_somebody(mask: np.ndarray[Any, Any], ineligible: list[dict[str, str]]
         raise UsageError(f"No candidate can answer this request: {why}.", param="messages")
 
 
-def _latency_s(pool: Pool, output_tokens: Floats) -> Floats:
-    speed = np.array([(c.latency.first_token_s, c.latency.per_output_token_s) for c in pool.candidates])
-    latency: Floats = speed[:, 0] + speed[:, 1] * output_tokens
+def _latency_s(pool: Pool, output_tokens: Floats, queue_s: Floats | None) -> Floats:
+    speed = pool.speeds_s
+    latency: Floats = speed[:, 0] + speed[:, 1] * output_tokens + (0.0 if queue_s is None else queue_s)
     return latency
 
 

@@ -42,6 +42,8 @@ class Decision:
         Cost of reading the prompt, in US dollars.
     input_tokens : int
         Length of the prompt in the scout's tokens; 0 if it was not read.
+    propensity : float or None
+        Probability of this very choice, where the policy draws; off-policy estimates need it.
     id : str
         Unique name of this decision.
     """
@@ -58,6 +60,7 @@ class Decision:
     novel: bool = False
     scout_cost_usd: float = 0.0
     input_tokens: int = 0
+    propensity: float | None = None
     id: str = field(default_factory=new_id)
 
     def to_dict(self) -> dict[str, Any]:

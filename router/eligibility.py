@@ -53,6 +53,8 @@ class Requirements:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities that a candidate needs."""
+        if not (self.tools or self.vision or self.json_schema or self.logprobs or self.n > 1):
+            return frozenset()
         wanted: dict[Capability, bool] = {
             "tools": self.tools,
             "vision": self.vision,
@@ -99,10 +101,15 @@ def eligible(
     inputs = _lengths(requirements, input_tokens)
     needed = _answer_room(pool, requirements, len(inputs), output_tokens)
     total = np.ceil(inputs[:, None] + needed)
-    fits = total <= [candidate.context_tokens for candidate in pool.candidates]
-    barred = [_barred(pool, candidate, requirements) for candidate in pool.candidates]
-    mask = fits & np.array([reason is None for reason in barred])
+    mask = total <= pool.context_tokens
+    barred: list[str | None] = [None] * len(pool.candidates)
+    wanted = requirements.capabilities
+    if wanted or requirements.exclude:
+        barred = [_barred(pool, candidate, wanted, requirements.exclude) for candidate in pool.candidates]
+        mask = mask & np.array([reason is None for reason in barred])
     reasons: list[dict[str, str]] = [{} for _ in range(len(inputs))]
+    if mask.all():
+        return mask, reasons
     for i, k in np.argwhere(~mask):
         room = pool.candidates[k].context_tokens
         too_long = f"prompt and answer need {total[i, k]:.0f} tokens, its context has {room}"
@@ -121,7 +128,7 @@ def _answer_room(
     pool: Pool, requirements: Requirements, n: int, output_tokens: ArrayLike | None
 ) -> np.ndarray[Any, Any]:
     """Tokens to keep free for the answer, (n, K): the client's limit, or else what is expected."""
-    limits = [candidate.max_output_tokens or np.inf for candidate in pool.candidates]
+    limits = pool.max_output_tokens
     if requirements.max_output_tokens is not None:
         room = np.full((n, len(limits)), float(requirements.max_output_tokens))
     elif output_tokens is not None:
@@ -135,11 +142,13 @@ def _answer_room(
     return np.asarray(np.maximum(1.0, np.minimum(room, limits)))
 
 
-def _barred(pool: Pool, candidate: Candidate, requirements: Requirements) -> str | None:
+def _barred(
+    pool: Pool, candidate: Candidate, wanted: frozenset[Capability], exclude: tuple[str, ...]
+) -> str | None:
     """Why a candidate cannot answer any query with these requirements; None if it can."""
-    if candidate.name in requirements.exclude:
+    if candidate.name in exclude:
         return "excluded by the request"
-    lacking = requirements.capabilities - pool.capabilities(candidate)
+    lacking = wanted - pool.capabilities(candidate)
     if lacking:
         return "it does not support " + ", ".join(_WORDS[name] for name in sorted(lacking))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -29,6 +29,8 @@ class Options(TypedDict, total=False):
     """What the answer needs."""
     exclude: Iterable[str]
     """Candidates that must not answer, besides those of `requirements`."""
+    queue_s: Mapping[str, float]
+    """Seconds that a candidate's server is expected to let a query wait; those that are left out do not."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from router.policies.budget import Budget
 from router.policies.cheapest_likely import CheapestLikely
+from router.policies.exploration import Explore
 from router.policies.fixed import Fixed
 from router.policies.oracle import Oracle
+from router.policies.pacing import Pace, Pacing
 from router.policies.quality_floor import QualityFloor
 from router.policies.random_mix import RandomMix
 from router.policies.registry import POLICIES, policy_from
@@ -23,8 +25,11 @@ __all__ = [
     "CandidateTable",
     "CheapestLikely",
     "Choice",
+    "Explore",
     "Fixed",
     "Oracle",
+    "Pace",
+    "Pacing",
     "Policy",
     "QualityFloor",
     "RandomMix",

@@ -8,6 +8,7 @@ from typing import Any
 
 from probes.errors import UsageError
 from router.policies.cheapest_likely import CheapestLikely
+from router.policies.exploration import Explore
 from router.policies.fixed import Fixed
 from router.policies.quality_floor import QualityFloor
 from router.policies.random_mix import RandomMix
@@ -47,4 +48,4 @@ def policy_from(settings: PolicySettings, fitted: Mapping[str, Mapping[str, Any]
                 hint="Set it in the pool file, or fit the router: `foresight fit` finds it.",
             )
     made: Policy = policy(**knobs)
-    return made
+    return Explore(made, settings.explore) if settings.explore else made

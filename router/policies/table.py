@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -59,7 +59,7 @@ class CandidateTable:
             if array is not None and array.shape != expected:
                 raise UsageError(f"{name} has shape {array.shape}, not {expected}.", param=name)
         for name in ("success", "cost_usd"):
-            if not np.isfinite(getattr(self, name)[self.eligible]).all():
+            if not (np.isfinite(getattr(self, name)) | ~self.eligible).all():
                 raise UsageError(f"{name} is not finite for an eligible candidate.", param=name)
         if not self.eligible.any(axis=1).all():
             raise UsageError("A query has no eligible candidate.", param="eligible")
@@ -70,11 +70,18 @@ class CandidateTable:
     @cached_property
     def alphabetical(self) -> Floats:
         """Rank of each candidate's name: the last tie-break, so that the order of the pool never matters."""
-        return np.argsort(np.argsort(np.array(self.names))).astype(np.float64)
+        return _alphabetical(self.names)
 
     def restrict(self, allowed: Bools) -> CandidateTable:
         """The table with fewer eligible candidates."""
         return replace(self, eligible=self.eligible & allowed)
+
+
+@lru_cache(maxsize=64)
+def _alphabetical(names: tuple[str, ...]) -> Floats:
+    ranks = np.argsort(np.argsort(np.array(names))).astype(np.float64)
+    ranks.flags.writeable = False
+    return ranks
 
 
 class _Reasons(Sequence[str]):
@@ -111,16 +118,21 @@ class Choice:
         Position of a query → reason of its choice.
     tier : ndarray of shape (n, K), optional
         Lower is better, whatever the value.
+    propensity : ndarray of shape (n, K), optional
+        Probability with which each candidate is chosen, where the policy draws.
     """
 
     table: CandidateTable
     value: Floats
     explain: Callable[[int], str]
     tier: Floats | None = None
+    propensity: Floats | None = None
 
     @cached_property
     def index(self) -> Ints:
         """The chosen candidate of each query, shape (n,)."""
+        if "ranking" in self.__dict__:  # sorted already
+            return self.ranking[:, 0]
         best = self.table.eligible
         for key in self._keys():
             masked = np.where(best, key, np.inf)
@@ -131,7 +143,10 @@ class Choice:
     def ranking(self) -> Ints:
         """All candidates of each query, best first, the ineligible ones last, shape (n, K)."""
         shape = self.table.success.shape
-        keys = [np.broadcast_to(key, shape) for key in (~self.table.eligible, *self._keys())]
+        keys = [
+            key if key.shape == shape else np.broadcast_to(key, shape)
+            for key in (~self.table.eligible, *self._keys())
+        ]
         return np.lexsort(keys[::-1], axis=-1)
 
     @property

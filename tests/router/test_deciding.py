@@ -151,7 +151,7 @@ def test_a_batch_decides_as_one_by_one() -> None:
     together = decide(make_pool(), batch, Tolerance(0.2), "m", Wishes(), Requirements())
     for i, decision in enumerate(together):
         row = slice(i, i + 1)
-        alone = Scores(*(getattr(batch, name)[row] for name in vars(batch) if name != "unread"))
+        alone = Scores(**{name: part[row] for name, part in vars(batch).items() if part is not None})
         again = decide(make_pool(), alone, Tolerance(0.2), "m", Wishes(), Requirements())[0]
 
         assert decision.to_dict() | {"id": ""} == again.to_dict() | {"id": ""}

@@ -1,0 +1,135 @@
+"""Ask the cheap candidate first, look at its answer, and pay for a second one only where it is in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from probes.errors import UsageError
+from router.knob import DROP, Outcome
+from router.policies.table import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do with an answer.
+
+    Attributes
+    ----------
+    candidate : str or None
+        Who is asked next; None: the answer is kept.
+    reason : str
+        Why, in one clause.
+    """
+
+    candidate: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cascade on n queries: share of right answers, US dollars and number of calls, shape (n,) each."""
+
+    correct: Floats
+    cost_usd: Floats
+    calls: Ints
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Candidates in order of cost; an answer is kept where its own confidence reaches `accept`.
+
+    Unlike every other policy it decides *after* an answer, so each call made is paid: with two candidates the
+    expected cost is ``c_1 + P(confidence < accept) · c_2``. It beats routing before an answer only where an
+    answer's confidence tells much more than the prompt, and it doubles the wait of what is escalated.
+    Confidence is any calibrated P(this answer is right): of its token probabilities, of a verifier, of
+    agreement among draws. Source: FrugalGPT, arXiv 2305.05176; cascade decided after an answer, as in
+    arXiv 2605.18796.
+
+    Attributes
+    ----------
+    ladder : tuple of str
+        At least two candidates, asked in this order.
+    accept : float
+        Least confidence, in [0, 1], at which an answer is kept; the last candidate's always is.
+    """
+
+    ladder: tuple[str, ...]
+    accept: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a ladder of one, repeated names and a bar out of range."""
+        if len(self.ladder) < 2 or len(set(self.ladder)) != len(self.ladder):
+            raise UsageError(f"A cascade needs two or more candidates, not {self.ladder}.", param="ladder")
+        if not 0.0 <= self.accept <= 1.0:
+            raise UsageError(f"accept must lie between 0 and 1, not {self.accept}.", param="accept")
+
+    @property
+    def first(self) -> str:
+        """Who is asked first."""
+        return self.ladder[0]
+
+    def after(self, candidate: str, confidence: float) -> Step:
+        """What to do when a candidate has answered; the gateway asks this after every answer.
+
+        Raises
+        ------
+        UsageError
+            The candidate is not on the ladder, or the confidence is no probability.
+        """
+        if candidate not in self.ladder:
+            raise UsageError(f"{candidate!r} is not on the ladder {self.ladder}.", param="candidate")
+        if not 0.0 <= confidence <= 1.0:
+            raise UsageError(f"confidence must lie between 0 and 1, not {confidence}.", param="confidence")
+        place = self.ladder.index(candidate) + 1
+        if confidence >= self.accept:
+            return Step(None, f"confidence {confidence:.2f} reaches {self.accept:.2f}")
+        if place == len(self.ladder):
+            return Step(None, f"confidence {confidence:.2f}; nobody is left to ask")
+        return Step(self.ladder[place], f"confidence {confidence:.2f} is below {self.accept:.2f}")
+
+    def judge(self, names: Sequence[str], confidence: Floats, outcome: Outcome) -> Judged:
+        """Replay on graded answers; every call made is paid.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The K candidates of the arrays.
+        confidence : ndarray of shape (n, K)
+            Confidence of each candidate's answer to each query.
+        outcome : Outcome
+            What happened.
+        """
+        if unknown := [name for name in self.ladder if name not in names]:
+            raise UsageError(f"There is no candidate {unknown[0]!r}.", param="ladder")
+        columns = [list(names).index(name) for name in self.ladder]
+        kept = confidence[:, columns] >= self.accept
+        kept[:, -1] = True
+        last = kept.argmax(axis=1)
+        asked = np.arange(len(columns)) <= last[:, None]
+        rows = np.arange(len(confidence))
+        cost: Floats = (outcome.cost_usd[:, columns] * asked).sum(axis=1)
+        return Judged(outcome.correct[:, columns][rows, last], cost, (last + 1).astype(np.intp))
+
+
+def set_accept(
+    cascade: Cascade,
+    names: Sequence[str],
+    confidence: Floats,
+    outcome: Outcome,
+    best: int,
+    *,
+    drop: float = DROP,
+) -> Cascade | None:
+    """The cheapest bar that keeps the accuracy of the best single candidate less `drop`; None if none does.
+
+    To be called with the calibration split.
+    """
+    target = float(outcome.correct[:, best].mean()) - drop
+    tried = np.unique(np.quantile(confidence, np.linspace(0.0, 1.0, 101)))
+    settings = [replace(cascade, accept=float(bar)) for bar in np.clip(np.r_[0.0, tried, 1.0], 0.0, 1.0)]
+    judged = [(setting, setting.judge(names, confidence, outcome)) for setting in settings]
+    enough = [(float(j.cost_usd.mean()), s) for s, j in judged if j.correct.mean() >= target - 1e-12]
+    return min(enough, key=lambda pair: pair[0])[1] if enough else None
