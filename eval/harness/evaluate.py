@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.harness.contestants import MIXTURES, NEEDS_SCOUT, ROUTERS, make_forecaster
+from eval.harness.contestants import MIXTURES, NEEDS_SCOUT, PUBLISHED, ROUTERS, make_forecaster
 from eval.harness.details import collect_details
 from eval.harness.judge import judge
 from eval.harness.result import EvaluationResult, Point, RouterResult
@@ -54,7 +54,8 @@ def evaluate(
     scout_usd_per_mtok : float
         Price of the scout's prefill; charged to every router that uses it.
     routers : sequence of str, optional
-        Names from `eval.harness.contestants`; all that the scout allows by default.
+        Names from `eval.harness.contestants`; by default all that the scout allows but the slow ones
+        (``PUBLISHED`` there).
     seeds : int or sequence of int
         How many splits, or which.
     tolerance : float
@@ -84,7 +85,7 @@ def evaluate(
     if not numbers:
         raise UsageError("At least one seed is needed.", param="seeds")
     steps = 1 + len(numbers) * len(names)
-    activations = _read(outcomes, scout, cache)
+    activations = read_activations(outcomes, scout, cache)
     sample = prepare(outcomes, activations, scout_usd_per_mtok=scout_usd_per_mtok, min_coverage=min_coverage)
     _tell(progress, 1, steps)
     splits = [make_split(sample, seed, tolerance) for seed in numbers]
@@ -103,7 +104,8 @@ def evaluate(
 
 def _names(routers: Sequence[str] | None, has_scout: bool) -> list[str]:
     if routers is None:
-        return [name for name in (*ROUTERS, *MIXTURES) if has_scout or name not in NEEDS_SCOUT]
+        quick = [name for name in (*ROUTERS, *MIXTURES) if name not in PUBLISHED]
+        return [name for name in quick if has_scout or name not in NEEDS_SCOUT]
     for name in routers:
         if name not in ROUTERS and name not in MIXTURES:
             known = ", ".join((*ROUTERS, *MIXTURES))
@@ -117,9 +119,16 @@ def _names(routers: Sequence[str] | None, has_scout: bool) -> list[str]:
     return list(dict.fromkeys(routers))
 
 
-def _read(
-    outcomes: Outcomes, scout: RenderingEncoder | Activations | None, cache: str | Path | None
+def read_activations(
+    outcomes: Outcomes, scout: RenderingEncoder | Activations | None, cache: str | Path | None = None
 ) -> Activations | None:
+    """The scout's activations of all queries, from the cache where they are there; None without a scout.
+
+    Raises
+    ------
+    UsageError
+        Activations that were handed in are not of these queries.
+    """
     if scout is None or isinstance(scout, Activations):
         if scout is not None and len(scout) != len(outcomes):
             raise UsageError(f"{len(scout)} activations do not fit {len(outcomes)} queries.", param="scout")
@@ -132,7 +141,7 @@ def _read(
 def _trial(sample: Sample, split: Split, name: str, seed: int) -> Trial:
     if name in MIXTURES:
         return mixture_trial(sample, split, corners=name == "hull")
-    return forecast_trial(sample, split, make_forecaster(name, seed))
+    return forecast_trial(sample, split, make_forecaster(name, seed, sample.slices))
 
 
 def _result(

@@ -42,6 +42,8 @@ class Sample:
         Whether costs are known.
     notes : tuple of str
         What a reader must know about the data.
+    slices : int
+        Layers times positions in the features.
     """
 
     outcomes: Outcomes
@@ -50,6 +52,7 @@ class Sample:
     strata: tuple[str, ...]
     priced: bool
     notes: tuple[str, ...]
+    slices: int = 1
 
     @property
     def singles(self) -> Singles:
@@ -100,11 +103,13 @@ def prepare(
         notes.append(f"Only {len(set(complete.groups))} questions: the intervals are too wide to be of use.")
     features: Features = np.zeros((len(index), 0), dtype=np.float32)
     scout_cost: Floats = np.zeros(len(index))
+    slices = 1
     if activations is not None:
         taken = activations.take(index)
         features = taken.features()
+        slices = taken.values.shape[1] * taken.values.shape[2]
         scout_cost = taken.n_tokens.astype(np.float64) * scout_usd_per_mtok / 1e6
-    return Sample(complete, features, scout_cost, _strata(complete), priced, tuple(notes))
+    return Sample(complete, features, scout_cost, strata_of(complete), priced, tuple(notes), slices)
 
 
 def _covered(outcomes: Outcomes, min_coverage: float, notes: list[str]) -> Bools:
@@ -135,7 +140,8 @@ def _priced(outcomes: Outcomes, notes: list[str]) -> tuple[Outcomes, bool]:
     return replace(outcomes, cost_usd=cost), True
 
 
-def _strata(outcomes: Outcomes) -> tuple[str, ...]:
+def strata_of(outcomes: Outcomes) -> tuple[str, ...]:
+    """What AUROC is taken within: the dataset, or the category where there is one dataset."""
     if len(set(outcomes.datasets)) > 1:
         return outcomes.datasets
     for name in ("family", "category", "subject", "domain"):

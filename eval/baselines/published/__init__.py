@@ -1,0 +1,3 @@
+"""Forecasters of published routers, as their papers or their code describe them."""
+
+from __future__ import annotations

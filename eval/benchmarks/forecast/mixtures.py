@@ -1,0 +1,130 @@
+"""Small models that differ in what they were taught: what forecasts have to tell apart.
+
+``python -m eval.benchmarks.forecast.mixtures FOLDER`` trains those that are not there yet.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eval.ladder.questions import FAMILIES, stream
+from eval.ladder.questions.drills import drills
+from eval.ladder.sequences import ROW_TOKENS, Batch, collate, drill_share, pack, rows
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES, Size
+from eval.ladder.train import checkpoint_folder, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_CHUNK = 256
+_NUMBERS = ("addition", "subtraction", "multiplication", "counting", "maximum", "story", "variables")
+_LOOKING = ("sorting", "selection", "order", "swaps", "rule", "lookup", "maximum")
+_TIME = ("dates", "weekdays", "clock", "addition", "subtraction")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a small model is taught.
+
+    Attributes
+    ----------
+    families : tuple of str
+        In turn; a family that stands twice is taught twice as often.
+    think : float
+        Share of questions answered with the expert's solution, the others are answered at once.
+    easiest : float
+        Only questions up to this difficulty, in (0, 1].
+    """
+
+    families: tuple[str, ...]
+    think: float = 0.5
+    easiest: float = 1.0
+
+
+_ALL = tuple(FAMILIES)
+MIXTURES: dict[str, Mixture] = {
+    "even": Mixture(_ALL),
+    "direct": Mixture(_ALL, think=0.05),
+    "worked": Mixture(_ALL, think=0.95),
+    "easy": Mixture(_ALL, easiest=0.4),
+    "numbers": Mixture(_ALL + 3 * _NUMBERS),
+    "looking": Mixture(_ALL + 3 * _LOOKING),
+    "time": Mixture(_ALL + 5 * _TIME),
+    "only-looking": Mixture(_LOOKING),
+    "only-numbers": Mixture(_NUMBERS),
+}
+"""Every mixture by name."""
+
+TARGET = replace(SIZES["ladder-s"], tokens=1_000_000, batch_tokens=2_304)
+"""Size and length of the runs that are forecast."""
+
+SMALL = Size("small", 16, 1, 1, 1, 32, 130_000, 768, 8e-3, 8e-3)
+"""About a hundredth of their compute: a sixth of the parameters, an eighth of the tokens."""
+
+TINY = replace(SMALL, name="tiny", tokens=13_000, batch_tokens=384)
+"""About a thousandth of their compute."""
+
+
+def batches(
+    size: Size, seed: int, tokenizer: PreTrainedTokenizerFast, *, mixture: Mixture
+) -> Iterator[Batch]:
+    """A run's training, as `eval.ladder.sequences.batches`, of the mixture's questions."""
+    rng = random.Random(seed)
+    questions, drilled = stream(seed, "train", mixture.families), drills(seed)
+    wanted = (question for question in questions if question.difficulty <= mixture.easiest)
+    seen, height = 0, size.batch_tokens // ROW_TOKENS
+    while True:
+        share = drill_share(seen / size.tokens)
+        kinds = [rng.random() < share for _ in range(_CHUNK)]
+        drawn = [next(drilled) if drill else next(wanted) for drill in kinds]
+        packed = pack(rows(drawn, [not drill and rng.random() < mixture.think for drill in kinds], tokenizer))
+        rng.shuffle(packed)
+        for start in range(0, len(packed) - height + 1, height):
+            yield collate(packed[start : start + height])
+            seen += height * ROW_TOKENS
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: its folder, and its checkpoints with their shares of training, the last at 1."""
+
+    name: str
+    mixture: str
+    folders: dict[float, Path]
+    parameters: int
+    tokens: int
+
+
+def run_of(folder: Path, mixture: str, size: Size) -> Run:
+    """Where the run of a mixture and size stands."""
+    name = f"{mixture}-{size.name}"
+    folders = {share: checkpoint_folder(folder, name, share) for share in CHECKPOINT_SHARES[:-1]}
+    return Run(name, mixture, {**folders, 1.0: folder / name}, _parameters(size), size.tokens)
+
+
+def train_missing(folder: Path, size: Size, *, seed: int = 0) -> list[Run]:
+    """All mixtures of a size; those that are not there yet are trained now."""
+    runs = [run_of(folder, mixture, size) for mixture in MIXTURES]
+    for run in runs:
+        if not (folder / run.name / "training.json").is_file():
+            source = partial(batches, mixture=MIXTURES[run.mixture])
+            train(replace(size, name=run.name), folder, seed=seed, source=source)
+    return runs
+
+
+def _parameters(size: Size) -> int:
+    from transformers import LlamaForCausalLM
+
+    return sum(p.numel() for p in LlamaForCausalLM(size.config(512)).parameters())
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    for one in (TINY, SMALL, TARGET):
+        train_missing(target, one)

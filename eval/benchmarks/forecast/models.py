@@ -1,0 +1,56 @@
+"""The real training runs that forecasts are tried on: the ladder's, with their checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.benchmarks.row import Setting
+from eval.ladder import FOLDER
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
+from eval.ladder.train import checkpoint_folder
+
+RUNS = "ladder-runs"
+"""Under --work: ``checkpoints/NAME/SHARE`` and ``NAME``, as `foresight ladder train` writes them."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One training run.
+
+    Attributes
+    ----------
+    name : str
+        The rung.
+    folders : dict of float to Path
+        Model folders by share of training, earliest first.
+    tokens : int
+        Tokens of the whole training.
+    """
+
+    name: str
+    folders: dict[float, Path]
+    tokens: int
+
+
+def ladder_runs(setting: Setting, *, least: int = 2) -> list[Series]:
+    """Every rung with its checkpoints, as far as they are on this machine."""
+    found = []
+    for name, size in SIZES.items():
+        folders = {}
+        for share in CHECKPOINT_SHARES:
+            place = _place(setting, name, share)
+            if place is not None:
+                folders[share] = place
+        if len(folders) >= least:
+            found.append(Series(name, folders, size.tokens))
+    return found
+
+
+def _place(setting: Setting, name: str, share: float) -> Path | None:
+    runs = setting.work / "forecast" / RUNS
+    if share < 1:
+        places = [checkpoint_folder(runs, name, share), checkpoint_folder(FOLDER, name, share)]
+    else:
+        places = [runs / name, FOLDER / "models" / name]
+    return next((place for place in places if (place / "model.safetensors").is_file()), None)
