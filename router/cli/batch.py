@@ -1,0 +1,218 @@
+"""``foresight batch``: many questions, one budget."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from probes.errors import UsageError
+from router.cli.output import err, money, out, say, write_json
+
+if TYPE_CHECKING:
+    from router.allocation.preview import Point
+    from router.allocation.spending import Goal
+    from router.pool import Pool
+    from router.router import Router
+    from serving.batch.batch import Batch, Plan, Summary
+    from serving.batch.engine import Progress
+
+EXAMPLE = "Example: foresight batch run questions.jsonl -o answers.jsonl --budget 3.00"
+
+app = typer.Typer(help="Answer a file of questions for one budget.", no_args_is_help=True, epilog=EXAMPLE)
+
+Input = Annotated[
+    Path, typer.Argument(metavar="IN", help="OpenAI Batch JSONL, or .parquet/.csv with a prompt column.")
+]
+PoolOption = Annotated[Path, typer.Option(help="The pool file.")]
+RouterOption = Annotated[
+    Path | None, typer.Option(help="A fitted router's folder; default: the pool file's.")
+]
+BudgetOption = Annotated[float | None, typer.Option(help="Most money for the whole job, in US dollars.")]
+FloorOption = Annotated[float | None, typer.Option(help="Least expected share of right answers.")]
+PolicyOption = Annotated[str | None, typer.Option(help="Each line by itself, by this policy.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(epilog="Example: foresight batch plan questions.jsonl --pool pool.yaml")
+def plan(
+    source: Input,
+    pool: PoolOption = Path("pool.yaml"),
+    router: RouterOption = None,
+    budget: BudgetOption = None,
+    min_accuracy: FloorOption = None,
+    policy: PolicyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the job can cost and reach, before any money is spent."""
+    from serving.batch.batch import Batch
+
+    goal = _goal(budget, min_accuracy, policy, needed=False)
+    _, fitted = _load(pool, router)
+    with tempfile.TemporaryDirectory(prefix="foresight-") as folder:
+        made = Batch(source, fitted, goal).plan(Path(folder), _reading())
+    if as_json:
+        write_json(made.to_dict())
+    else:
+        _draw_plan(made)
+
+
+@app.command(epilog=EXAMPLE)
+def run(
+    source: Input,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Answers, as JSONL.")],
+    pool: PoolOption = Path("pool.yaml"),
+    router: RouterOption = None,
+    budget: BudgetOption = None,
+    min_accuracy: FloorOption = None,
+    policy: PolicyOption = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Run the lines that can be run.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, help="Lines in flight at each backend.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Answer the job within its goal; after a stop the same command goes on."""
+    from serving.batch.batch import Batch
+
+    goal = _goal(budget, min_accuracy, policy, needed=True)
+    loaded, fitted = _load(pool, router)
+    summary = asyncio.run(_run(Batch(source, fitted, goal), loaded, output, skip_bad, concurrency))
+    if as_json:
+        write_json(summary.to_dict())
+    else:
+        _draw_summary(summary, output)
+
+
+@app.command(epilog="Example: foresight batch status answers.jsonl")
+def status(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The output of a run.")], as_json: Json = False
+) -> None:
+    """Say how far a job is, while it runs or after a stop."""
+    from serving.batch.status import status_of
+
+    found = status_of(output)
+    if as_json:
+        write_json(found.to_dict())
+        return
+    word = "finished" if found.finished else "not finished"
+    of = "" if found.lines is None else f" of {found.lines}"
+    out().print(
+        f"{output}: {word}; {found.answered}{of} answered, {found.refused} refused,"
+        f" {money(found.spent_usd)} spent"
+    )
+
+
+async def _run(batch: Batch, pool: Pool, output: Path, skip_bad: bool, concurrency: int) -> Summary:
+    from serving.backends.registry import make_backends
+    from serving.batch.asking import DispatchAsker
+    from serving.batch.engine import LocalEngine
+    from serving.fleet import Fleet
+    from serving.settings import GatewaySettings
+
+    settings = GatewaySettings()
+    with tempfile.TemporaryDirectory(prefix="foresight-") as logs:
+        fleet = Fleet(make_backends(pool, settings, Path(logs)))
+        engine = LocalEngine(pool, DispatchAsker(pool, fleet.backends, settings), concurrency=concurrency)
+
+        async def ready() -> None:
+            await fleet.start()
+            await fleet.ready()
+
+        try:
+            with _progress() as told:
+                return await batch.run(
+                    output, engine, skip_bad=skip_bad, progress=_reading(), told=told, ready=ready
+                )
+        finally:
+            await fleet.close()
+
+
+def _goal(budget: float | None, floor: float | None, policy: str | None, *, needed: bool) -> Goal | None:
+    from router.allocation.spending import ForAccuracy, ForBudget, ForPolicy
+
+    given = [value for value in (budget, floor, policy) if value is not None]
+    if len(given) > 1 or (needed and not given):
+        raise UsageError(
+            f"Give one goal, not {len(given)}.", hint="--budget 3.00, --min-accuracy 0.90 or --policy NAME"
+        )
+    if budget is not None:
+        if not 0 < budget < float("inf"):
+            raise UsageError(f"--budget must be above 0, not {budget}.", param="budget")
+        return ForBudget(budget)
+    if floor is not None:
+        if not 0 <= floor <= 1:
+            raise UsageError(f"--min-accuracy must be between 0 and 1, not {floor}.", param="min_accuracy")
+        return ForAccuracy(floor)
+    return None if policy is None else ForPolicy(policy)
+
+
+def _load(path: Path, folder: Path | None) -> tuple[Pool, Router]:
+    from router.pool import Pool
+    from router.router import Router
+
+    pool = Pool.load(path)
+    folder = folder or pool.router
+    if folder is None:
+        raise UsageError(f"{path} names no fitted router.", param="router", hint="Add --router DIR.")
+    return pool, Router.load(folder, pool=pool)
+
+
+def _reading() -> Callable[[int], None]:
+    """Says how many lines were read, now and then."""
+
+    def told(lines: int) -> None:
+        if lines % 10_000 < 256 and lines >= 10_000:
+            say(f"read {lines:,} lines")
+
+    return told
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """Money, speed and time left on one line of a terminal."""
+    console = err()
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status("Asking") as shown:
+        yield lambda now: shown.update(
+            f"{now.done:,}/{now.total:,} lines, {money(now.spent_usd)}, {now.speed:.0f}/s,"
+            f" {now.left_s:.0f} s left"
+        )
+
+
+def _draw_plan(plan: Plan) -> None:
+    for fault in plan.faults[:20]:
+        say(str(fault))
+    if plan.ways is None:
+        say(f"No line can be run; {len(plan.faults)} faults.")
+        return
+    table = Table("", "accuracy", "95%", "cost", "95%", "lines", title=f"{plan.lines:,} lines")
+    points = [plan.ways.best, *plan.ways.frontier, *([plan.chosen] if plan.chosen else [])]
+    for point in points:
+        table.add_row(*_cells(point), style="bold green" if point is plan.chosen else "")
+    out().print(table)
+    if plan.faults:
+        say(f"{len(plan.faults)} lines cannot be run; --skip-bad leaves them out.")
+
+
+def _cells(point: Point) -> Iterator[str]:
+    low, high = point.accuracy_interval
+    cheap, dear = point.cost_interval_usd
+    yield from (point.name, f"{point.accuracy:.1%}", f"{low:.1%} to {high:.1%}")
+    yield from (money(point.cost_usd), f"{money(cheap)} to {money(dear)}")
+    yield ", ".join(f"{name} {count}" for name, count in point.lines.items() if count)
+
+
+def _draw_summary(summary: Summary, output: Path) -> None:
+    low, high = (money(max(0.0, end)) for end in summary.saved_interval_usd)
+    out().print(
+        f"{summary.answered:,} answered, {summary.failed:,} failed; {money(summary.cost_usd)} spent;"
+        f" expected accuracy {summary.accuracy:.1%}; {summary.best.name} costs {money(summary.best.cost_usd)}"
+        f" (saved {money(max(0.0, summary.saved_usd))}, 95%: {low} to {high}); see {output}"
+    )

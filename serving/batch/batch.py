@@ -1,0 +1,250 @@
+"""A batch from its file to its output: survey, plan, run, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probes.errors import DataError, UsageError
+from router.allocation.preview import Point, Preview, point_of, preview
+from router.allocation.spending import Goal, Spending
+from router.router import Router
+from serving.batch.engine import LocalEngine, Progress
+from serving.batch.job import Job, Place, terms_of
+from serving.batch.lines import Fault, as_jsonl
+from serving.batch.survey import Survey, Surveyor
+
+SHOWN = 10
+"""Faults that a message spells out."""
+NOBODY = np.array([], dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known before any money is spent.
+
+    Attributes
+    ----------
+    lines
+        Lines that can be run.
+    faults
+        Lines that cannot, and why.
+    ways
+        Every way to run the job.
+    chosen
+        The goal's own allocation; None where no goal was given.
+    """
+
+    lines: int
+    faults: tuple[Fault, ...]
+    ways: Preview | None
+    chosen: Point | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        ways = None
+        if self.ways is not None:
+            ways = {
+                "cheapest": self.ways.cheapest.to_dict(),
+                "best": self.ways.best.to_dict(),
+                "singles": [point.to_dict() for point in self.ways.singles],
+                "frontier": [point.to_dict() for point in self.ways.frontier],
+            }
+        faults = [
+            {"line": f.number, "custom_id": f.custom_id, "code": f.code, "message": f.message}
+            for f in self.faults
+        ]
+        chosen = None if self.chosen is None else self.chosen.to_dict()
+        return {"lines": self.lines, "faults": faults, "ways": ways, "chosen": chosen}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes
+    ----------
+    answered, failed
+        Lines with an answer; lines in the errors' file.
+    cost_usd
+        Real cost, all runs together.
+    expected
+        The plan at the start.
+    best
+        Every line by the best single candidate, as expected.
+    answered_by
+        Lines of each candidate.
+    accuracy
+        Expected share of right answers among those given, by the candidates that gave them.
+    saved_usd, saved_interval_usd
+        What the best single candidate was expected to cost more.
+    """
+
+    answered: int
+    failed: int
+    cost_usd: float
+    expected: Point
+    best: Point
+    answered_by: dict[str, int]
+    accuracy: float
+    saved_usd: float
+    saved_interval_usd: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        points = {"expected": self.expected.to_dict(), "best": self.best.to_dict()}
+        return {**self.__dict__, **points, "saved_interval_usd": list(self.saved_interval_usd)}
+
+
+class Batch:
+    """One input file and one goal.
+
+    Parameters
+    ----------
+    path
+        JSONL, Parquet or CSV.
+    router
+        Reads and scores the lines.
+    goal
+        A budget, a floor, or a policy; None plans only.
+    """
+
+    def __init__(self, path: Path, router: Router, goal: Goal | None) -> None:
+        self._path = path
+        self._router = router
+        self._goal = goal
+
+    def plan(self, folder: Path, progress: Callable[[int], None] | None = None) -> Plan:
+        """Read every line and preview; a table is copied to `folder` as JSONL first.
+
+        Raises
+        ------
+        UsageError
+            The file cannot be read, or the goal cannot be reached.
+        """
+        survey = self._surveyor().survey(as_jsonl(self._path, folder), progress)
+        chosen = self._point(survey) if self._goal is not None and len(survey) else None
+        return Plan(len(survey), survey.faults, self._ways(survey), chosen)
+
+    async def run(
+        self,
+        output: Path,
+        engine: LocalEngine,
+        *,
+        skip_bad: bool = False,
+        progress: Callable[[int], None] | None = None,
+        told: Callable[[Progress], None] | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> Summary:
+        """Answer the job; the same call after a stop goes on where it was.
+
+        Parameters
+        ----------
+        output
+            The answers' file; the job's own folder is beside it.
+        engine
+            Asks the candidates.
+        skip_bad
+            Run the other lines where some cannot be run.
+        progress
+            Told how many lines were read.
+        told
+            Told where the job stands, after each line.
+        ready
+            Starts the backends; awaited once nothing is left that could stop the job.
+
+        Raises
+        ------
+        UsageError
+            Before any money is spent: bad lines (unless `skip_bad`), a goal that cannot be reached, an output
+            that cannot be written, a job begun on other terms, or one that somebody else runs.
+        BackendError
+            A backend fails again and again; what is finished is kept.
+        """
+        if self._goal is None:
+            raise UsageError("A run needs a budget, a floor or a policy.", param="goal")
+        place = Place(output)
+        _check_output(output)
+        lines = as_jsonl(self._path, place.folder)
+        with Job(place, terms_of(lines, self._router, self._goal)) as job:
+            survey = self._surveyed(place, lines, progress)
+            _check_faults(self._path, survey, skip_bad)
+            expected = self._point(survey)
+            spending = Spending(survey.worth, self._goal, survey.own)
+            if ready is not None:
+                await ready()
+            late = await engine.run(lines, survey, spending, job, told)
+            summary = self._summary(survey, job, expected, len(late))
+            job.finish(survey.faults, late, summary.to_dict())
+        return summary
+
+    def _surveyor(self) -> Surveyor:
+        return Surveyor(self._router, self._goal)
+
+    def _surveyed(self, place: Place, lines: Path, progress: Callable[[int], None] | None) -> Survey:
+        """The numbers of the first run, so that a second one decides alike."""
+        if place.survey.exists():
+            return Survey.load(place.survey)
+        survey = self._surveyor().survey(lines, progress)
+        survey.save(place.survey)
+        return survey
+
+    def _point(self, survey: Survey) -> Point:
+        if self._goal is None:
+            raise UsageError("There is no goal.", param="goal")
+        index = Spending(survey.worth, self._goal, survey.own).plan(np.arange(len(survey)), NOBODY, NOBODY)
+        allocation = survey.worth.allocation(index)
+        return point_of("the plan", survey.worth, allocation, self._router.pool.names, self._calibrated_on())
+
+    def _ways(self, survey: Survey) -> Preview | None:
+        if not len(survey):
+            return None
+        return preview(survey.worth, self._router.pool.names, self._calibrated_on())
+
+    def _calibrated_on(self) -> int | None:
+        splits = self._router.record.get("splits") or {}
+        found = (splits.get("calibrate") or {}).get("queries")
+        return None if found is None else int(found)
+
+    def _summary(self, survey: Survey, job: Job, expected: Point, late: int) -> Summary:
+        names = self._router.pool.names
+        row_of = {number: row for row, number in enumerate(survey.numbers.tolist())}
+        rows = np.array([row_of[number] for number in job.answered], dtype=np.intp)
+        index = np.array([done.candidate for done in job.answered.values()], dtype=np.intp)
+        cost_usd = sum(done.cost_usd for done in job.answered.values())
+        best = preview(survey.worth.take(rows), names, self._calibrated_on()).best if len(rows) else expected
+        low, high = best.cost_interval_usd
+        return Summary(
+            len(rows),
+            late + len(job.refused) + len(survey.faults),
+            cost_usd,
+            expected,
+            best,
+            dict(zip(names, np.bincount(index, minlength=len(names)).tolist(), strict=True)),
+            float(survey.worth.success[index, rows].mean()) if len(rows) else 0.0,
+            best.cost_usd - cost_usd,
+            (low - cost_usd, high - cost_usd),
+        )
+
+
+def _check_output(output: Path) -> None:
+    if output.is_dir() or not output.parent.is_dir():
+        what = "is a folder" if output.is_dir() else "has no folder to be in"
+        raise UsageError(f"{output} {what}.", param="output", hint="Name a file in a folder that exists.")
+
+
+def _check_faults(path: Path, survey: Survey, skip_bad: bool) -> None:
+    if survey.faults and not skip_bad:
+        shown = "; ".join(str(fault) for fault in survey.faults[:SHOWN])
+        more = f"; and {len(survey.faults) - SHOWN} more" if len(survey.faults) > SHOWN else ""
+        raise DataError(
+            f"{path}: {len(survey.faults)} lines cannot be run: {shown}{more}.",
+            param="input",
+            hint="Mend them, or add --skip-bad to run the others.",
+        )
+    if not len(survey):
+        raise DataError(f"{path}: no line can be run.", param="input", hint="See `foresight batch plan`.")
