@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,13 +12,17 @@ from starlette.responses import Response
 
 from probes.errors import ForesightError
 from serving import protocol
+from serving.answering import Answering, as_json, limited_body
+from serving.direct import Direct
 from serving.documentation import body_of, document, errors
-from serving.edge import Edge, read_body, request_id
+from serving.edge import Edge
 from serving.errors import ApiError, as_api_error, invalid_request
-from serving.gateway import Gateway, Whole
+from serving.gateway import Gateway
+from serving.keys.middleware import KeyDoor, key_of
+from serving.ledger.feedback import FeedbackRequest, take_feedback
 from serving.metrics import CONTENT_TYPE
-from serving.protocol import Query
-from serving.responses import EventStreamResponse, JsonBytes, error_response, unless_disconnected
+from serving.responses import error_response
+from serving.responses_api.request import ResponseRequest
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -43,56 +45,35 @@ def create_app(gateway: Gateway) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its logs would hold prompts
     )
+    answering = Answering(gateway)
+    app.add_middleware(Direct, handlers=answering.handlers(), admission=gateway.admission)
+    app.add_middleware(KeyDoor, guard=gateway.guard)
     app.add_middleware(Edge, metrics=gateway.metrics)
     for kind in (ApiError, ForesightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _on_error)
-    app.include_router(_answers(gateway))
+    app.include_router(_answers(gateway, answering))
     app.include_router(_operations(gateway))
     document(app)
     return app
 
 
-def _answers(gateway: Gateway) -> APIRouter:
+def _answers(gateway: Gateway, answering: Answering) -> APIRouter:
+    """Documents what `Direct` answers, and answers the rest."""
     routes = APIRouter(prefix="/v1")
-
-    async def query_of(request: Request, parse: Callable[[bytes, str], Query]) -> Query:
-        settings = gateway.settings
-        raw = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
-        return parse(raw, request_id(request))
-
-    async def answer(request: Request, parse: Callable[[bytes, str], Query]) -> Response:
-        query = await query_of(request, parse)
-        answered = await unless_disconnected(request.receive, gateway.answer(query))
-        if isinstance(answered, Whole):
-            return JsonBytes(answered.body, headers=dict(answered.headers))
-        return EventStreamResponse(answered.relay, answered.headers)
-
-    @routes.post("/chat/completions", **body_of(protocol.ChatRequest))
-    async def chat_completions(request: Request) -> Response:
-        """Answer a conversation, streaming or not; `model` decides who answers."""
-        return await answer(request, protocol.parse_chat)
-
-    @routes.post("/completions", **body_of(protocol.CompletionRequest))
-    async def completions(request: Request) -> Response:
-        """Continue a text, streaming or not."""
-        return await answer(request, protocol.parse_completion)
-
-    @routes.post("/route", **body_of(protocol.RouteRequest))
-    async def route(request: Request) -> Response:
-        """Decide without answering: the whole decision, with every candidate's probability and cost."""
-        query = await query_of(request, protocol.parse_route)
-        decision = await unless_disconnected(request.receive, gateway.decide(query))
-        return _json({"object": "foresight.decision", **decision.to_dict()})
+    routes.post("/chat/completions", **body_of(protocol.ChatRequest))(answering.chat_completions)
+    routes.post("/completions", **body_of(protocol.CompletionRequest))(answering.completions)
+    routes.post("/responses", **body_of(ResponseRequest))(answering.responses)
+    routes.post("/route", **body_of(protocol.RouteRequest))(answering.route)
 
     @routes.get("/models")
     async def models() -> Response:
         """The names that `model` may take: `auto`, named policies, and the candidates."""
-        return _json(gateway.names.listing())
+        return as_json(gateway.names.listing())
 
     @routes.get("/models/{name:path}", responses=errors())
     async def model(name: str) -> Response:
         """One of them."""
-        return _json(gateway.names.card(name))
+        return as_json(gateway.names.card(name))
 
     return routes
 
@@ -103,13 +84,20 @@ def _operations(gateway: Gateway) -> APIRouter:
     @routes.get("/health")
     async def health() -> Response:
         """Whether this process runs."""
-        return _json({"status": "ok"})
+        return as_json({"status": "ok"})
 
     @routes.get("/ready", responses={503: {"description": "No candidate can answer"}})
     async def ready() -> Response:
         """Whether some candidate can answer; 503 if none can."""
         able, detail = await gateway.status()
-        return _json(detail, 200 if able else 503)
+        return as_json(detail, 200 if able else 503)
+
+    @routes.post("/v1/feedback", **body_of(FeedbackRequest))
+    async def feedback(request: Request) -> Response:
+        """Say how good an answer was; the answer to this comes once it is on disk."""
+        key = key_of(request)
+        raw = await limited_body(request, gateway)
+        return as_json(await take_feedback(gateway.ledger, raw, None if key is None else key.id))
 
     @routes.get("/metrics")
     async def metrics() -> Response:
@@ -117,10 +105,6 @@ def _operations(gateway: Gateway) -> APIRouter:
         return Response(gateway.metrics.render(), media_type=CONTENT_TYPE)
 
     return routes
-
-
-def _json(content: dict[str, Any], status: int = 200) -> JsonBytes:
-    return JsonBytes(json.dumps(content).encode(), status_code=status)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from probes.errors import ConfigError
 from router.pool import Pool
 from router.router import Router
+from serving.backends.base import Backend
 from serving.backends.registry import make_backends
 from serving.decider import Decider
-from serving.gateway import Gateway
+from serving.fallback import FallbackScout
+from serving.gateway import Gateway, Service
+from serving.keys.guard import Guard
+from serving.keys.upkeep import Upkeep
+from serving.ledger.database import Database, ledger_url
+from serving.ledger.ledger import Deployment, Ledger
+from serving.ledger.watch import Watch
 from serving.metrics import Metrics
 from serving.scout import LocalScout, Scout
 from serving.settings import GatewaySettings
@@ -34,16 +42,75 @@ def make_gateway(
     Raises
     ------
     ConfigError
-        If a backend of the pool cannot work as it is configured.
+        If a backend of the pool, or its scout, cannot work as it is configured.
     """
     settings = settings or GatewaySettings()
-    logs = log_folder or Path(tempfile.gettempdir()) / "foresight-logs"
+    logs = log_folder or default_logs()
+    scout, backends = scouting(pool, router, settings, logs)
     metrics = Metrics()
-    decider = Decider(router, _scout(router, settings), timeout_s=settings.scout_timeout_s, metrics=metrics)
-    return Gateway(pool, decider, make_backends(pool, settings, logs), settings=settings, metrics=metrics)
+    decider = Decider(router, scout, timeout_s=settings.scout_timeout_s, metrics=metrics)
+    ledger = _ledger(pool, router, settings, metrics)
+    guard = _guard(pool, settings)
+    services: list[Service] = [] if ledger is None else [ledger]
+    if guard is not None:
+        services.append(Upkeep(guard, ledger))
+    return Gateway(
+        pool,
+        decider,
+        backends,
+        settings=settings,
+        metrics=metrics,
+        ledger=ledger,
+        guard=guard,
+        services=services,
+    )
 
 
-def _scout(router: Router, settings: GatewaySettings) -> Scout | None:
-    if settings.scout_mode == "none":
+def default_logs() -> Path:
+    """Where managed vLLM servers log if nobody says."""
+    return Path(tempfile.gettempdir()) / "foresight-logs"
+
+
+def _ledger(pool: Pool, router: Router, settings: GatewaySettings, metrics: Metrics) -> Ledger | None:
+    if settings.ledger is None:
         return None
+    database = Database(ledger_url(settings.ledger.place(), settings.folder))
+    return Ledger(database, settings.ledger, Deployment.of(pool, router), Watch(metrics.registry))
+
+
+def _guard(pool: Pool, settings: GatewaySettings) -> Guard | None:
+    if settings.keys is None:
+        return None
+    guard = Guard(settings.keys, settings.folder)
+    for key in guard.ring.keys:
+        if key.has_budget and settings.ledger is None:
+            message = f"The key {key.id} has a budget, but no ledger remembers what it has spent."
+            raise ConfigError(message, param="serve.ledger", hint="Take out `ledger: null`.")
+        for name in key.candidates or ():
+            pool.index(name)
+    return guard
+
+
+def scouting(
+    pool: Pool, router: Router, settings: GatewaySettings, logs: Path
+) -> tuple[Scout | None, dict[str, Backend]]:
+    """The scout, and the backends; in mode `engine` it sits inside one of them."""
+    mode = settings.scout_mode or pool.scout.mode
+    if mode in ("local", "none"):
+        scout = None if mode == "none" else local_scout(router, settings)
+        return scout, make_backends(pool, settings, logs)
+    from serving.engine.posts import dedicated_scout, engine_scout
+
+    engine: Scout
+    if mode == "engine":
+        engine, backends = engine_scout(pool, router, lambda pool: make_backends(pool, settings, logs))
+    else:
+        engine, backends = dedicated_scout(pool, router, logs), make_backends(pool, settings, logs)
+    if pool.scout.fallback == "none":
+        return engine, backends
+    return FallbackScout(engine, lambda: local_scout(router, settings)), backends
+
+
+def local_scout(router: Router, settings: GatewaySettings) -> LocalScout:
+    """The scout in this process; loads it."""
     return LocalScout(router.encoder, max_batch=settings.scout_batch, window_s=settings.scout_window_s)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from probes.conversation import Conversation, as_conversation
 from probes.encoder import Activations
 from probes.errors import ForesightError, UsageError
 from router.decision import Decision
 from router.eligibility import Requirements, eligible
+from router.identity import require_identity
 from router.policies import POLICIES
 from router.pool import Candidate
 from router.router import Router
@@ -24,9 +25,11 @@ from router.wishes import Options
 from serving.errors import ApiError, as_api_error, context_length_exceeded, invalid_request
 from serving.metrics import Metrics
 from serving.protocol import Preferences, Query
-from serving.scout import Scout
+from serving.scout import Projected, Prospect, Scout
 
 logger = logging.getLogger("foresight.decider")
+
+Reading: TypeAlias = Activations | Projected
 
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _FIELD_OF = {
@@ -52,6 +55,11 @@ class Decider:
         Longest wait for the scout.
     metrics
         Counts queries that got no activations.
+
+    Attributes
+    ----------
+    queue_s
+        Gives the expected wait at the candidates' servers, in seconds (those that are left out have none).
     """
 
     def __init__(self, router: Router, scout: Scout | None, *, timeout_s: float, metrics: Metrics) -> None:
@@ -59,20 +67,44 @@ class Decider:
         self._router = router
         self._scout = scout
         self._timeout_s = timeout_s
+        self.queue_s: Callable[[], Mapping[str, float]] = dict
+
+    @property
+    def router(self) -> Router:
+        """Who chooses now."""
+        return self._router
 
     async def start(self) -> None:
         """Start the scout."""
         if self._scout is not None:
             await self._scout.start()
 
+    async def ready(self) -> None:
+        """Wait until the scout reads; `ForesightError` if it never will."""
+        if self._scout is not None:
+            await self._scout.ready()
+
     async def close(self) -> None:
         """Stop the scout."""
         if self._scout is not None:
             await self._scout.close()
 
+    def use(self, router: Router) -> None:
+        """Decide with another router from the next query on.
+
+        Raises
+        ------
+        ArtefactError
+            If it was fitted on another scout.
+        """
+        require_identity(router.identity, self._router.identity)
+        if self._scout is not None:
+            self._scout.use(router)
+        self._router = router
+
     def status(self) -> dict[str, Any]:
         """For `GET /ready`."""
-        return {"scout": "none" if self._scout is None else type(self._scout).__name__}
+        return {"scout": "none"} if self._scout is None else self._scout.status()
 
     def policies(self) -> list[str]:
         """Names of the policies that can be asked for: the pool's own, and every rule whose knob is known."""
@@ -83,7 +115,7 @@ class Decider:
                 usable.append(name)
         return list(dict.fromkeys(usable))
 
-    async def decide(self, query: Query, policy: str | None) -> Decision:
+    async def decide(self, query: Query, policy: str | None, *, answering: bool = False) -> Decision:
         """The router's decision.
 
         Parameters
@@ -92,6 +124,8 @@ class Decider:
             A checked request.
         policy
             The policy that the model name asked for; the body field `foresight.policy` wins over it.
+        answering
+            Whether the chosen candidate will be asked at once, so that the scout may begin with its answer.
 
         Raises
         ------
@@ -100,15 +134,28 @@ class Decider:
         """
         conversation = conversation_of(query)
         requirements = requirements_of(query)
-        activations, failure = await self._read(conversation, query)
+        prospect = Prospect(query, requirements) if answering else None
+        reading, failure = await self._read(conversation, query, prospect)
         options = _options(query.preferences, policy, requirements)
+        options["queue_s"] = self.queue_s()
+        chosen = None
         try:
-            return self._router.decide_activations(
-                activations, failure=failure, conversation=conversation, **options
-            )
+            decision = self._decide(reading, failure, conversation, options)
+            chosen = decision.candidate
+            return decision
         except UsageError as error:
-            n_tokens = 0 if activations is None else int(activations.n_tokens[0])
-            raise self._complaint(error, requirements, n_tokens, query.prompt_field) from error
+            raise self._complaint(error, requirements, _length(reading), query.prompt_field) from error
+        finally:
+            if isinstance(reading, Projected):
+                reading.settle(chosen)
+
+    def _decide(
+        self, reading: Reading | None, failure: str | None, conversation: Conversation, options: Options
+    ) -> Decision:
+        if isinstance(reading, Projected):
+            scored = self._router.scorer.finish(reading.projection)
+            return self._router.decide_scored(scored, [reading.n_tokens], **options)[0]
+        return self._router.decide_activations(reading, failure=failure, conversation=conversation, **options)
 
     def _complaint(
         self, error: UsageError, requirements: Requirements, n_tokens: int, field: str
@@ -137,13 +184,15 @@ class Decider:
             ranking=(candidate.name,),
         )
 
-    async def _read(self, conversation: Conversation, query: Query) -> tuple[Activations | None, str | None]:
-        """Activations, or why there are none."""
+    async def _read(
+        self, conversation: Conversation, query: Query, prospect: Prospect | None
+    ) -> tuple[Reading | None, str | None]:
+        """What the scout read, or why it did not."""
         if self._scout is None:
             return None, "the scout is switched off"
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._scout.read(conversation, query.body.get("tools")), None
+                return await self._scout.read(conversation, query.body.get("tools"), prospect), None
         except TimeoutError:
             self.metrics.scout_failed("timeout")
             return None, f"the scout did not answer within {self._timeout_s:g} s"
@@ -156,6 +205,13 @@ class Decider:
             self.metrics.scout_failed("error")
             logger.exception("the scout failed on request %s", query.request_id)
             return None, f"the scout failed ({type(error).__name__})"
+
+
+def _length(reading: Reading | None) -> int:
+    """Tokens of the prompt; 0 if nobody read it."""
+    if isinstance(reading, Projected):
+        return reading.n_tokens
+    return 0 if reading is None else int(reading.n_tokens[0])
 
 
 def _options(wishes: Preferences, policy: str | None, requirements: Requirements) -> Options:

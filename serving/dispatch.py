@@ -1,109 +1,67 @@
 """Ask the candidates of a ranking, one after another, until one begins to answer.
 
 The answer counts as begun with its first whole event (streams) or its whole body; up to there every failure
-of a backend moves on to the next candidate, and after it none does.
+of a backend moves on to the next candidate, and after it none does. A backend that keeps failing is passed
+over (its breaker is open); when the ranking is through and somebody may soon be able again, it is tried once
+more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from itertools import count
 
 from router.pool import Candidate
+from serving.answer import Answer, EventSource, Failure
 from serving.backends.base import Backend, Call, Reply
-from serving.errors import ApiError, BackendFailure, FailureKind, from_failure, from_upstream
+from serving.errors import ApiError, BackendFailure, from_failure, from_upstream
 from serving.forwarding import forwarded_body
 from serving.protocol import Query
+from serving.resilience.backoff import Backoff
+from serving.resilience.breaker import Breaker, BreakerRule, Permit
+from serving.resilience.race import race
 from serving.settings import GatewaySettings
-from serving.sse import EventBuffer, EventTooLarge, split_error
+from serving.sse import split_error
+
+__all__ = ["Answer", "Dispatcher", "EventSource", "Failure", "NoAnswer"]
 
 MAX_ERROR_BYTES = 64 << 10
 """Most bytes of an upstream error that are read."""
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A candidate that was tried and did not answer."""
-
-    candidate: str
-    backend: str
-    kind: FailureKind
+PASSING = frozenset({"connect", "overloaded", "starting", "open", "cut"})
+"""Failures that may be gone a moment later."""
 
 
 @dataclass
-class Answer:
-    """An answer that has begun.
+class _Trial:
+    """One request's way down the ranking."""
 
-    Attributes
-    ----------
-    candidate
-        Who answers.
-    body
-        The whole body, or the first whole events of a stream.
-    parsed
-        The decoded body of a non-streaming answer.
-    stream
-        The rest of a stream; None if `body` is all.
-    failures
-        Candidates that were tried before.
-    """
+    query: Query
+    deadline: float
+    failures: list[Failure] = field(default_factory=list)
+    told: list[BackendFailure] = field(default_factory=list)
+    """Of the present round."""
 
-    candidate: Candidate
-    body: bytes
-    parsed: Mapping[str, Any] = field(default_factory=dict)
-    stream: EventSource | None = None
-    failures: tuple[Failure, ...] = ()
+    def note(self, candidate: Candidate, failure: BackendFailure) -> None:
+        self.failures.append(Failure(candidate.name, candidate.backend, failure.kind))
+        self.told.append(failure)
 
+    @property
+    def last(self) -> BackendFailure:
+        """What the client is told: what was seen counts for more than what was not even tried."""
+        seen = [failure for failure in self.told if failure.kind != "open"]
+        return (seen or self.told or [BackendFailure("connect", "No candidate is left to ask")])[-1]
 
-class EventSource:
-    """The whole events of one streaming reply.
-
-    Parameters
-    ----------
-    name
-        The backend's name, for messages.
-    reply
-        The reply to read.
-    idle_timeout_s
-        Longest wait for the next event once the stream has begun.
-    """
-
-    def __init__(self, name: str, reply: Reply, idle_timeout_s: float) -> None:
-        self._name = name
-        self._reply = reply
-        self._chunks: AsyncIterator[bytes] = reply.chunks()
-        self._buffer = EventBuffer()
-        self._idle_timeout_s = idle_timeout_s
-
-    async def next(self) -> bytes:
-        """The next block of whole events; `BackendFailure` at a cut, a timeout or the end of the body."""
-        try:
-            async with asyncio.timeout(self._idle_timeout_s):
-                async for chunk in self._chunks:
-                    if block := self._buffer.feed(chunk):
-                        return block
-        except TimeoutError as error:
-            message = f"Backend {self._name} sent nothing for {self._idle_timeout_s:g} s"
-            raise BackendFailure("timeout", message) from error
-        except EventTooLarge as error:
-            raise BackendFailure("garbage", f"Backend {self._name}: {error}") from error
-        raise BackendFailure("cut", f"Backend {self._name} ended its stream in the middle of an answer")
-
-    async def finish(self) -> None:
-        """After `[DONE]`: wait a moment for the end of the body, so that the connection can be used again."""
-        try:
-            async with asyncio.timeout(0.02):
-                async for _ in self._chunks:
-                    pass
-        except (TimeoutError, BackendFailure):
-            pass
-
-    async def aclose(self) -> None:
-        """Give up the rest."""
-        await self._reply.aclose()
+    @property
+    def asked_s(self) -> float | None:
+        """The soonest that some backend may be asked again; None if none ever will answer this."""
+        passing = [failure.retry_after_s or 0.0 for failure in self.told if failure.kind in PASSING]
+        return min(passing) if passing else None
 
 
 class Dispatcher:
@@ -115,43 +73,123 @@ class Dispatcher:
         Running backends by their name in the pool.
     settings
         Timeouts and limits.
+    breakers
+        Those of an earlier dispatcher, for backends that it shared.
+    clock
+        For the breakers: seconds since some fixed moment.
+
+    Attributes
+    ----------
+    breakers
+        One for each backend.
+    in_flight
+        Requests that began here and are not over; kept by the caller.
     """
 
-    def __init__(self, backends: Mapping[str, Backend], settings: GatewaySettings) -> None:
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        settings: GatewaySettings,
+        *,
+        breakers: Mapping[str, Breaker] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.in_flight = 0
         self._backends = backends
         self._settings = settings
+        self._backoff = Backoff(settings.retries, settings.retry_first_s, settings.retry_max_s)
+        rule = BreakerRule(settings.breaker_failures, settings.breaker_rest_s, settings.breaker_max_rest_s)
+        known = breakers or {}
+        self.breakers = {name: known.get(name) or Breaker(rule, clock) for name in backends}
 
-    async def open(self, query: Query, candidates: Sequence[Candidate]) -> Answer:
-        """The first answer that begins.
+    async def open(
+        self, query: Query, candidates: Sequence[Candidate], deadline: float = float("inf")
+    ) -> Answer:
+        """The first answer that begins before the deadline (in the event loop's time).
 
         Raises
         ------
         ApiError
             If the client is at fault, or every candidate failed (`failures` tells which).
         """
-        failures: list[Failure] = []
-        last: BackendFailure | None = None
-        for candidate in candidates[: self._settings.max_attempts]:
-            try:
-                answer = await self._attempt(query, candidate)
-            except BackendFailure as failure:
-                last = failure
-                failures.append(Failure(candidate.name, candidate.backend, failure.kind))
+        trial = _Trial(query, deadline)
+        now = asyncio.get_running_loop().time
+        for done in count():
+            answer = await self._round(trial, candidates)
+            if answer is not None:
+                answer.failures = tuple(trial.failures)
+                return answer
+            asked_s = trial.asked_s
+            wait_s = None if asked_s is None else self._backoff.wait_s(done, asked_s, deadline - now())
+            if wait_s is None:
+                break
+            await asyncio.sleep(wait_s)
+            trial.told.clear()
+        raise NoAnswer(trial.last, tuple(trial.failures))
+
+    async def _round(self, trial: _Trial, candidates: Sequence[Candidate]) -> Answer | None:
+        """Once through the ranking; None if nobody answers."""
+        attempts = self._attempts(trial, candidates)
+        if self._settings.hedge_after_s is not None:
+            return await race(attempts, self._settings.hedge_after_s, Answer.aclose)
+        for attempt in attempts:
+            if (answer := await attempt()) is not None:
+                return answer
+        return None
+
+    def _attempts(
+        self, trial: _Trial, candidates: Sequence[Candidate]
+    ) -> Iterator[Callable[[], Awaitable[Answer | None]]]:
+        """Those who may be asked now, in order; whether a breaker lets one through is asked at its turn."""
+        left = self._settings.max_attempts
+        for candidate in candidates:
+            if left == 0 or asyncio.get_running_loop().time() >= trial.deadline:
+                return
+            breaker = self.breakers[candidate.backend]
+            permit = breaker.permit()
+            if permit is None:
+                message = f"Backend {candidate.backend} failed lately and is left alone for a moment"
+                trial.note(
+                    candidate, BackendFailure("open", message, retry_after_s=max(0.05, breaker.wait_s))
+                )
                 continue
-            answer.failures = tuple(failures)
-            return answer
-        raise NoAnswer(last or BackendFailure("connect", "No candidate is left to ask"), tuple(failures))
+            left -= 1
+            yield partial(self._attempt, trial, candidate, permit)
 
-    async def _attempt(self, query: Query, candidate: Candidate) -> Answer:
+    async def _attempt(self, trial: _Trial, candidate: Candidate, permit: Permit) -> Answer | None:
         limit_s = self._settings.first_byte_timeout_s
+        until = min(asyncio.get_running_loop().time() + limit_s, trial.deadline)
         try:
-            async with asyncio.timeout(limit_s):
-                return await self._ask(query, candidate)
-        except TimeoutError as error:
+            async with asyncio.timeout_at(until):
+                answer = await self._ask(trial, candidate, permit)
+        except TimeoutError:
             message = f"Backend {candidate.backend} did not begin to answer within {limit_s:g} s"
-            raise BackendFailure("timeout", message) from error
+            if until == trial.deadline:  # not the backend's fault: others had used up the time
+                permit.abandoned()
+                message = "The request was not answered in the time that it may take"
+            permit.failed()
+            trial.note(candidate, BackendFailure("timeout", message))
+            return None
+        except BackendFailure as failure:
+            self._blame(candidate.backend, permit, failure)
+            trial.note(candidate, failure)
+            return None
+        except ApiError:  # the client's own mistake: the backend is well
+            permit.succeeded()
+            raise
+        finally:
+            permit.abandoned()
+        return answer
 
-    async def _ask(self, query: Query, candidate: Candidate) -> Answer:
+    def _blame(self, backend: str, permit: Permit, failure: BackendFailure) -> None:
+        """Tell the breaker what a failure says about the backend (a wrong model name says nothing)."""
+        if failure.kind == "overloaded":
+            self.breakers[backend].rest(failure.retry_after_s or 0.0)
+        elif failure.kind in ("connect", "cut", "garbage", "timeout") or (failure.status or 0) >= 500:
+            permit.failed()
+
+    async def _ask(self, trial: _Trial, candidate: Candidate, permit: Permit) -> Answer:
+        query = trial.query
         body = forwarded_body(query.body, candidate.model, candidate.decoding.body(), query.endpoint)
         call = Call(query.endpoint, body, query.stream, query.request_id)
         reply = await self._backends[candidate.backend].ask(call)
@@ -160,19 +198,24 @@ class Dispatcher:
             if reply.status != 200:
                 raise from_upstream(reply.status, await reply.read(MAX_ERROR_BYTES), query.prompt_field)
             if query.stream:
-                answer = await self._first_events(candidate, reply)
+                answer = await self._first_events(candidate, reply, trial.deadline, permit)
                 keep = True
-                return answer
-            return await self._whole(candidate, reply)
+            else:
+                answer = await self._whole(candidate, reply)
+            permit.succeeded()
+            return answer
         finally:
             if not keep:
                 await reply.aclose()
 
-    async def _first_events(self, candidate: Candidate, reply: Reply) -> Answer:
-        source = EventSource(candidate.backend, reply, self._settings.idle_timeout_s)
-        block = await source.next()
+    async def _first_events(
+        self, candidate: Candidate, reply: Reply, deadline: float, permit: Permit
+    ) -> Answer:
+        idle_s = self._settings.idle_timeout_s
+        source = EventSource(candidate.backend, reply, idle_s, deadline, permit.broke)
+        block = await source.begin()
         while b"data:" not in block:  # comments that keep the connection alive
-            block += await source.next()
+            block += await source.begin()
         if split_error(block)[1]:
             raise BackendFailure("garbage", f"Backend {candidate.backend} began its stream with an error")
         return Answer(candidate, block, stream=source)

@@ -9,10 +9,18 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.ledger.feedback import FeedbackRequest
 from serving.protocol import ChatRequest, CompletionRequest, RouteRequest
+from serving.responses_api.request import ResponseRequest
 
 REFERENCE = "#/components/schemas/{model}"
-BODIES: tuple[type[BaseModel], ...] = (ChatRequest, CompletionRequest, RouteRequest)
+BODIES: tuple[type[BaseModel], ...] = (
+    ChatRequest,
+    CompletionRequest,
+    ResponseRequest,
+    RouteRequest,
+    FeedbackRequest,
+)
 
 _NULLABLE = {"type": ["string", "null"]}
 ERROR_SCHEMA: dict[str, Any] = {

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ApiError, as_api_error
 from serving.metrics import Metrics
+from serving.resilience.admission import Place
 from serving.responses import ClientGone, error_response
 
 logger = logging.getLogger("foresight.gateway")
@@ -26,13 +27,25 @@ def request_id(request: Request) -> str:
     return str(request.scope[_SCOPE_KEY])
 
 
-async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, limit: int, timeout_s: float, place: Place | None = None) -> bytes:
     """A request's body.
+
+    Parameters
+    ----------
+    request
+        Not yet read.
+    limit
+        Most bytes.
+    timeout_s
+        Longest time to arrive, in seconds.
+    place
+        Counts the bytes that are held.
 
     Raises
     ------
     ApiError
-        413 for more than `limit` bytes, 408 if it does not arrive in time.
+        413 for more than `limit` bytes, 408 if it does not arrive in time, 503 if all requests together hold
+        too much.
     """
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limit:
@@ -45,6 +58,8 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
+                if place is not None:
+                    place.hold(len(part))
                 parts.append(part)
     except TimeoutError as error:
         raise ApiError(408, "The request body did not arrive in time.", code="request_timeout") from error
@@ -112,5 +127,7 @@ def _chosen_id(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's path as it was declared, so that the label has few values."""
+    if (direct := scope.get("foresight.route")) is not None:
+        return str(direct)
     route: Any = scope.get("route")
     return getattr(route, "path", "unmatched")

@@ -23,10 +23,12 @@ MAX_MESSAGE = 400
 ERROR_TYPES: Mapping[int, str] = {429: "rate_limit_error", 403: "permission_error"}
 """`error.type` by status, where it is neither `invalid_request_error` (4xx) nor `server_error` (5xx)."""
 
-FailureKind = Literal["connect", "timeout", "overloaded", "status", "garbage", "cut", "starting", "refused"]
+FailureKind = Literal[
+    "connect", "timeout", "overloaded", "status", "garbage", "cut", "starting", "refused", "open"
+]
 """Why a backend did not answer: the values of the metric label `kind`."""
 
-_STATUS_OF_KIND: Mapping[str, int] = {"timeout": 504, "overloaded": 503, "starting": 503}
+_STATUS_OF_KIND: Mapping[str, int] = {"timeout": 504, "overloaded": 503, "starting": 503, "open": 503}
 _ECHO = re.compile(r"\s*(\[type=|input_value|'input'|\"input\"|For further information).*", re.DOTALL)
 
 

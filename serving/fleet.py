@@ -25,9 +25,27 @@ class Fleet:
         self.backends = dict(backends)
         self._starting: dict[str, asyncio.Task[None]] = {}
 
+    def changed(self, backends: Mapping[str, Backend]) -> Fleet:
+        """A fleet of these backends; those that are here as well go on as they are."""
+        other = Fleet(backends)
+        for name, backend in self.backends.items():
+            if other.backends.get(name) is backend and name in self._starting:
+                other._starting[name] = self._starting[name]
+        return other
+
+    async def leave(self, successor: Fleet) -> None:
+        """Stop the backends that the successor does not have."""
+        for name, backend in list(self.backends.items()):
+            if successor.backends.get(name) is backend:
+                del self.backends[name]
+                self._starting.pop(name, None)
+        await self.close()
+
     async def start(self) -> None:
         """Begin to start all backends at once; does not wait for them."""
         for name, backend in self.backends.items():
+            if name in self._starting:
+                continue
             self._starting[name] = asyncio.create_task(self._start(name, backend), name=f"start-{name}")
 
     async def ready(self) -> None:

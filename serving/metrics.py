@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from router.decision import Decision
 from serving.backends.base import Health, State
+from serving.protocol import Query
 from serving.record import Exchange
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -86,7 +87,7 @@ class Metrics:
             "foresight_backend_up", "Whether a backend answers (1) or not (0).", ["backend"], registry=of
         )
 
-    def decided(self, decision: Decision, seconds: float) -> None:
+    def decided(self, decision: Decision, seconds: float, query: Query) -> None:
         """Count a decision."""
         self.decisions.labels(decision.policy, decision.candidate).inc()
         self.decision_duration.observe(seconds)

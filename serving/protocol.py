@@ -106,6 +106,8 @@ class Query:
         The client's wishes for the router.
     request_id
         The `x-request-id` of this exchange.
+    key_id
+        Whose request it is; None where no keys are asked for.
     """
 
     endpoint: Endpoint
@@ -113,6 +115,7 @@ class Query:
     body: Mapping[str, Any]
     preferences: Preferences
     request_id: str
+    key_id: str | None = None
 
     @property
     def stream(self) -> bool:
@@ -144,7 +147,7 @@ def parse_completion(raw: bytes, request_id: str) -> Query:
 def parse_route(raw: bytes, request_id: str) -> Query:
     """Check the body of a routing question; a bare `prompt` becomes one user message."""
     body = json_object(raw)
-    request = _validated(RouteRequest, body)
+    request = validated(RouteRequest, body)
     if (request.messages is None) == (request.prompt is None):
         raise invalid_request("Give either `messages` or `prompt`.", "messages")
     if request.prompt is not None:
@@ -154,7 +157,7 @@ def parse_route(raw: bytes, request_id: str) -> Query:
 
 def _query(endpoint: Endpoint, model: type[RequestBase], raw: bytes, request_id: str) -> Query:
     body = json_object(raw)
-    request = _validated(model, body)
+    request = validated(model, body)
     return _query_of(endpoint, request.model, body, request.foresight, request_id)
 
 
@@ -190,7 +193,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _validated(model: type[Model], body: dict[str, Any]) -> Model:
+def validated(model: type[Model], body: dict[str, Any]) -> Model:
+    """A body as its model; raises `ApiError` (400) that names the field."""
     try:
         return model.model_validate(body)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What happened to one request, for whoever keeps count: metrics now, a ledger later."""
+"""What happened to one request, for whoever keeps count: metrics, the ledger, budgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from router.decision import Decision
-from serving.dispatch import Failure
+from serving.answer import Failure
+from serving.protocol import Query
 
 Finish = Literal["ok", "error", "aborted"]
 """How an exchange ended: answered whole; with an error; because the client left."""
@@ -56,6 +57,10 @@ class Exchange:
         Seconds from the request to the first byte and to the end.
     failures
         Candidates that were tried and failed.
+    key_id
+        Whose request it was; None where no keys are asked for.
+    status
+        The HTTP status that the client saw; 499 if it had left.
     """
 
     endpoint: str
@@ -68,13 +73,15 @@ class Exchange:
     first_byte_s: float | None
     total_s: float
     failures: Sequence[Failure]
+    key_id: str | None = None
+    status: int = 200
 
 
 class Observer(Protocol):
     """Told about decisions and exchanges; must be quick and must not raise."""
 
-    def decided(self, decision: Decision, seconds: float) -> None:
-        """A decision was made."""
+    def decided(self, decision: Decision, seconds: float, query: Query) -> None:
+        """A decision was made for a query, in so many seconds."""
         ...
 
     def finished(self, exchange: Exchange) -> None:

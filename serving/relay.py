@@ -30,6 +30,8 @@ class Relay:
         Length of the prompt as far as the gateway knows it, for backends that report no usage.
     finished
         Called exactly once, when the stream is over.
+    max_bytes
+        A stream that grows beyond is ended with an error event; None lets it grow.
     """
 
     def __init__(
@@ -38,11 +40,14 @@ class Relay:
         explanation: Explanation | None,
         input_tokens: int,
         finished: Callable[[Finish, TokenCount], None],
+        max_bytes: int | None = None,
     ) -> None:
         self._answer = answer
         self._explanation = explanation
         self._input_tokens = input_tokens
         self._finished = finished
+        self._max_bytes = max_bytes
+        self._n_bytes = 0
         self._n_events = 0
         self._usage: TokenCount | None = None
         self._template: dict[str, Any] = {}
@@ -60,6 +65,10 @@ class Relay:
                 block, failed = split_error(block)
                 block, done = split_done(block)
                 self._observe(block)
+                if self._max_bytes is not None and self._n_bytes > self._max_bytes:
+                    self._end("error")
+                    yield ApiError(502, "The answer is too long.", code="answer_too_large").event()
+                    return
                 if failed:
                     self._end("error")
                     yield block + self._failed_upstream().event()
@@ -93,6 +102,7 @@ class Relay:
     def _observe(self, block: bytes) -> None:
         """Count events, and read the usage where a backend reports it."""
         self._n_events += block.count(b"data:")
+        self._n_bytes += len(block)
         if b'"usage"' in block and b'"completion_tokens"' in block:
             for payload in payloads(block):
                 self._usage = TokenCount.from_usage(payload.get("usage")) or self._usage

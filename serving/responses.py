@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import ApiError
-from serving.relay import Relay
 from serving.sse import EVENT_STREAM_HEADERS
 
 Result = TypeVar("Result")
@@ -27,6 +26,33 @@ async def wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
+class _Attention:
+    """Cancels the task that entered it as soon as the client leaves: one task, not two."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("attention is paid inside of a task")
+        self._task = task
+        self._watcher = asyncio.ensure_future(wait_for_disconnect(self._receive))
+        self._watcher.add_done_callback(self._leave)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._watcher.remove_done_callback(self._leave)
+        self._watcher.cancel()
+        if self._gone and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientGone
+
+    def _leave(self, watcher: asyncio.Task[None]) -> None:
+        if not watcher.cancelled():
+            self._gone = True
+            self._task.cancel()
+
+
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` for as long as the client is there.
 
@@ -35,18 +61,8 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result
     ClientGone
         If the client left first; `work` is cancelled, which reaches the backend.
     """
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
-    finally:
-        watcher.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async with _Attention(receive):
+        return await work
 
 
 class JsonBytes(Response):
@@ -60,6 +76,18 @@ def error_response(error: ApiError) -> JsonBytes:
     return JsonBytes(error.json(), status_code=error.status, headers=error.headers)
 
 
+class Stream(Protocol):
+    """Something that is sent in blocks."""
+
+    def blocks(self) -> AsyncGenerator[bytes, None]:
+        """What the client is sent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Nobody listens any more, or all is said."""
+        ...
+
+
 class EventStreamResponse(Response):
     """A relayed stream. When the client leaves, the relay is closed, and with it the backend's request.
 
@@ -71,7 +99,7 @@ class EventStreamResponse(Response):
         Headers besides those of every event stream.
     """
 
-    def __init__(self, relay: Relay, headers: Mapping[str, str]) -> None:
+    def __init__(self, relay: Stream, headers: Mapping[str, str]) -> None:
         self._relay = relay
         self.status_code = 200
         self.background = None

@@ -20,8 +20,10 @@ from probes.errors import UsageError
 from router.pool import Pool
 from router.router import Router
 from serving.app import create_app
-from serving.assemble import make_gateway
+from serving.assemble import default_logs, make_gateway
+from serving.backends.registry import make_backends
 from serving.gateway import Gateway
+from serving.reload import Reloader
 from serving.settings import GatewaySettings
 
 EXAMPLE = """
@@ -39,11 +41,12 @@ def serve(
     pool: Pool,
     router: Router,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    scout_mode: Literal["local", "none"] = "local",
+    host: str | None = None,
+    port: int | None = None,
+    scout_mode: Literal["engine", "dedicated", "local", "none"] | None = None,
     log_folder: Path | None = None,
     settings: GatewaySettings | None = None,
+    reload: Callable[[], tuple[Pool, Router]] | None = None,
     announce: Callable[[str], object] = sys.stderr.write,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then drain, stop every managed server, and return.
@@ -53,13 +56,16 @@ def serve(
     pool, router
         What to serve.
     host, port
-        Address to listen on; port 0 takes a free one.
+        Address to listen on; port 0 takes a free one, None is the settings' choice.
     scout_mode
-        Where activations come from; `none` sends every query to the safe candidate.
+        Where prompts are read; `none` sends every query to the safe candidate, None is the settings' choice
+        or the pool's.
     log_folder
         For the logs of managed vLLM servers.
     settings
         Everything else that may be set; the arguments above win.
+    reload
+        Reads pool and router again; called at SIGHUP (see `serving.reload`).
     announce
         Told the address and an example, once every backend is up.
 
@@ -70,18 +76,22 @@ def serve(
     UsageError
         If the port is taken.
     """
-    chosen = (settings or GatewaySettings()).model_copy(
-        update={"host": host, "port": port, "scout_mode": scout_mode}
-    )
-    gateway = make_gateway(pool, router, settings=chosen, log_folder=log_folder)
+    wanted = {"host": host, "port": port, "scout_mode": scout_mode}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    chosen = (settings or GatewaySettings()).model_copy(update=given)
+    logs = log_folder or default_logs()
+    gateway = make_gateway(pool, router, settings=chosen, log_folder=logs)
+    reloader = None
+    if reload is not None:
+        reloader = Reloader(gateway, reload, lambda changed: make_backends(changed, chosen, logs))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(gateway, announce))
+        runner.run(_serve(gateway, reloader, announce))
 
 
-async def _serve(gateway: Gateway, announce: Callable[[str], object]) -> None:
+async def _serve(gateway: Gateway, reloader: Reloader | None, announce: Callable[[str], object]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with listening(gateway) as (server, url):
+    async with listening(gateway) as (server, url), contextlib.AsyncExitStack() as stack:
 
         def halt() -> None:
             server.force_exit = stop.is_set()  # asked twice: do not wait for the requests in flight
@@ -89,7 +99,12 @@ async def _serve(gateway: Gateway, announce: Callable[[str], object]) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, halt)
+        if reloader is not None:
+            stack.push_async_callback(reloader.close)
+            loop.add_signal_handler(signal.SIGHUP, reloader.request)
         announce(f"Starting {', '.join(gateway.fleet.backends)} ...\n")
+        if gateway.ledger is not None:
+            announce(f"Decisions are kept in {gateway.ledger.database.shown}\n")
         ready, stopped = asyncio.ensure_future(gateway.ready()), asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The scout in this process: many requests, one encoder, one thread.
+"""What a scout is to the gateway, and the one in this process: many requests, one encoder, one thread.
 
 Requests that arrive while the encoder is busy wait together and are encoded as one batch, so that throughput
 grows with load and a lone request waits for nobody (but for `window_s`, to meet others that arrive with it).
@@ -8,29 +8,82 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from probes.conversation import Conversation, Tools
 from probes.encoder import Activations, Encoder
 from probes.errors import BackendError
+from probes.scorer import Projection
+from router.eligibility import Requirements
+from router.router import Router
+from serving.protocol import Query
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A query that will be answered as soon as it is decided, so that a scout may begin with an answer.
+
+    Attributes
+    ----------
+    query
+        As the client sent it.
+    requirements
+        What a candidate must be able to do.
+    """
+
+    query: Query
+    requirements: Requirements
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """One query whose activations stayed where they were read; what the scorer needs of them is here.
+
+    Attributes
+    ----------
+    projection
+        Of one query.
+    n_tokens
+        Length of the prompt.
+    settle
+        To be told who was chosen (None: nobody): an answer that has begun goes on, or is given up.
+    """
+
+    projection: Projection
+    n_tokens: int
+    settle: Callable[[str | None], None]
 
 
 class Scout(Protocol):
-    """Reads the activations of one query."""
+    """Reads one query at a time."""
 
     async def start(self) -> None:
-        """Get ready to read."""
+        """Begin to get ready; does not wait for other processes."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until queries can be read; an error if they never will be."""
         ...
 
     async def close(self) -> None:
         """Stop; queries that still wait fail."""
         ...
 
-    async def read(self, conversation: Conversation, tools: Tools | None = None) -> Activations:
-        """Activations of one query (n = 1); whatever goes wrong is raised, the caller fails open."""
+    def status(self) -> dict[str, Any]:
+        """For `GET /ready`: the kind of scout, and how it is."""
+        ...
+
+    def use(self, router: Router) -> None:
+        """Work for another router of the same scout from now on."""
+        ...
+
+    async def read(
+        self, conversation: Conversation, tools: Tools | None = None, prospect: Prospect | None = None
+    ) -> Activations | Projected:
+        """What can be known of one query (n = 1); whatever goes wrong is raised, the caller fails open."""
         ...
 
 
@@ -66,6 +119,16 @@ class LocalScout:
         """Start to take queries."""
         self._worker = asyncio.create_task(self._work(), name="scout")
 
+    async def ready(self) -> None:
+        """The encoder was loaded before."""
+
+    def status(self) -> dict[str, Any]:
+        """Always ready."""
+        return {"scout": "local", "state": "ready"}
+
+    def use(self, router: Router) -> None:
+        """Nothing to do: activations are scored elsewhere."""
+
     async def close(self) -> None:
         """Stop; what still waits fails."""
         worker, self._worker = self._worker, None
@@ -76,7 +139,9 @@ class LocalScout:
             _fail(self._queue.get_nowait(), BackendError("The scout is stopping"))
         await asyncio.to_thread(self._thread.shutdown, True, cancel_futures=True)
 
-    async def read(self, conversation: Conversation, tools: Tools | None = None) -> Activations:
+    async def read(
+        self, conversation: Conversation, tools: Tools | None = None, prospect: Prospect | None = None
+    ) -> Activations:
         """Activations of one query (n = 1)."""
         if self._worker is None:
             raise BackendError("The scout is not started")

@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from router.cli import bench, collect, evaluate, fit, init, ladder, route, serve
+from router.cli import (
+    add,
+    batch,
+    bench,
+    collect,
+    evaluate,
+    fit,
+    forecast,
+    import_,
+    init,
+    keys,
+    ladder,
+    ledger,
+    recalibrate,
+    route,
+    serve,
+)
 from router.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -20,11 +36,18 @@ app = typer.Typer(
 )
 app.command("init", epilog=init.EXAMPLE)(init.init)
 app.command("collect", epilog=collect.EXAMPLE)(collect.collect)
+app.command("import", epilog=import_.EXAMPLE)(import_.import_)
 app.command("fit", epilog=fit.EXAMPLE)(fit.fit)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("route", epilog=route.EXAMPLE)(route.route)
+app.command("add", epilog=add.EXAMPLE)(add.add)
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+app.command("recalibrate", epilog=recalibrate.EXAMPLE)(recalibrate.recalibrate)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
+app.add_typer(forecast.app, name="forecast")
+app.add_typer(batch.app, name="batch")
+app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(ladder.app, name="ladder")
 
 

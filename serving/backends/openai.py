@@ -6,6 +6,7 @@ measured on one core). Request bodies are encoded once; response bytes are never
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -23,6 +24,10 @@ CLIENT_ERRORS: Final = frozenset({400, 413, 422})
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """No client is sent away for longer than this."""
+
+
+LARGE_BYTES: Final = 1 << 20
+"""Request bodies from this size on are not written at once."""
 
 
 class OpenAIBackend:
@@ -105,9 +110,9 @@ class OpenAIBackend:
         data = json.dumps(call.body).encode()
         session = self._open_session()
         try:
-            return await session.post(url, data=data, headers=headers)
+            return await session.post(url, data=_payload(data), headers=headers)
         except aiohttp.ServerDisconnectedError:
-            return await session.post(url, data=data, headers=headers)
+            return await session.post(url, data=_payload(data), headers=headers)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -176,6 +181,11 @@ class HttpReply:
     def _broken(self, error: Exception) -> BackendFailure:
         message = f"Backend {self._name} broke off in the middle of an answer ({_reason(error)})"
         return BackendFailure("cut", message)
+
+
+def _payload(data: bytes) -> bytes | io.BytesIO:
+    """A large body is sent in pieces, so that others have their turn meanwhile."""
+    return data if len(data) < LARGE_BYTES else io.BytesIO(data)
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
@@ -68,7 +67,7 @@ def _managed_vllm(
     log_folder: Path,
 ) -> Backend:
     from serving.backends.vllm import ManagedVllm
-    from serving.vllm.flags import ServerOptions
+    from serving.vllm.flags import server_options
     from serving.vllm.process import VllmServer, free_port
 
     if len(models) != 1:
@@ -76,19 +75,7 @@ def _managed_vllm(
         raise ConfigError(message, param=f"backends.{name}", hint="Give each model a backend of its own.")
 
     def make_server() -> VllmServer:
-        options = ServerOptions(
-            entry.model_path,
-            name=models[0],
-            port=free_port(),
-            dtype=entry.dtype,
-            max_model_len=entry.max_model_len,
-            cores=entry.cores,
-            gpu_memory_fraction=entry.gpu_memory_fraction,
-            args=entry.args,
-            env=entry.env,
-        )
-        if entry.max_num_seqs is not None:
-            options = replace(options, max_num_seqs=entry.max_num_seqs)
+        options = server_options(entry, entry.model_path, models[0], free_port())
         return VllmServer(options, log_path=log_folder / f"vllm-{name}.log")
 
     return ManagedVllm(name, make_server, connect_timeout_s=settings.connect_timeout_s)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from probes.errors import ConfigError
+from router.settings import VllmOptions
 from serving.vllm.environment import Device
 
 MIN_CACHE_BYTES = 64 << 20
@@ -77,6 +78,32 @@ class ServerOptions:
                 hint="Name a transformers folder (config.json, tokenizer, safetensors).",
             )
         return None
+
+
+def server_options(settings: VllmOptions, model: str, name: str, port: int) -> ServerOptions:
+    """Options of a server as a pool file sets them.
+
+    Parameters
+    ----------
+    settings
+        The pool's.
+    model, name, port
+        As in `ServerOptions`.
+    """
+    options = ServerOptions(
+        model,
+        name=name,
+        port=port,
+        dtype=settings.dtype,
+        max_model_len=settings.max_model_len,
+        cores=settings.cores,
+        gpu_memory_fraction=settings.gpu_memory_fraction,
+        args=settings.args,
+        env=settings.env,
+    )
+    if settings.max_num_seqs is None:
+        return options
+    return replace(options, max_num_seqs=settings.max_num_seqs)
 
 
 def command_line(options: ServerOptions, device: Device) -> list[str]:

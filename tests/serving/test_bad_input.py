@@ -128,8 +128,8 @@ class TestOperations:
 
         assert response.status == 200
         assert detail["status"] == "ready"
-        assert detail["backends"] == {"tiny": {"state": "up", "detail": ""}}
-        assert detail["router"]["scout"] == "LocalScout"
+        assert detail["backends"] == {"tiny": {"state": "up", "detail": "", "breaker": "closed"}}
+        assert detail["router"]["scout"] == "local"
 
     async def test_the_openapi_document_is_whole(self, http: Http, gateway_url: str) -> None:
         async with http.get(gateway_url.removesuffix("/v1") + "/openapi.json") as response:

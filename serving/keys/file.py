@@ -1,0 +1,77 @@
+"""Key files: YAML, hashes only; `foresight keys` writes them, a gateway reads them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from probes.errors import ConfigError
+from router.complaints import config_error
+from serving.keys.key import KeyRing
+
+HEAD = (
+    "# Keys of a Foresight gateway, written by `foresight keys`. Hashes only: no key can be read from this.\n"
+)
+
+
+def parse_keys(text: str, source: str) -> KeyRing:
+    """The keys that a text (YAML or JSON) describes.
+
+    Parameters
+    ----------
+    source
+        Where the text is from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field and the likely fix.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}{where}: this is no YAML.", param="keys") from error
+    if content is None:
+        return KeyRing()
+    if not isinstance(content, dict):
+        hint = "`foresight keys create` writes a key file."
+        raise ConfigError(f"{source} must hold a list below keys:.", param="keys", hint=hint)
+    try:
+        return KeyRing.model_validate(content)
+    except ValidationError as error:
+        raise config_error(KeyRing, error, source) from error
+
+
+def read_keys(path: Path) -> KeyRing:
+    """The keys of a file; `ConfigError` if it cannot be read."""
+    try:
+        return parse_keys(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        hint = f"foresight keys create NAME --file {path} writes one."
+        raise ConfigError(
+            f"The key file {path} cannot be read: {reason}.", param="keys", hint=hint
+        ) from error
+
+
+def write_keys(path: Path, ring: KeyRing) -> None:
+    """Write a key file that only its owner may read; it is either the old one or complete."""
+    content = ring.model_dump(mode="json", exclude_defaults=True)
+    text = HEAD + yaml.safe_dump(content or {"keys": []}, sort_keys=False, allow_unicode=True)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}-"
+    )  # readable by its owner only
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

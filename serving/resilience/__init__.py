@@ -1,0 +1,1 @@
+"""What keeps answers coming: breakers, waiting times, admission, hedging, and how busy the backends are."""
