@@ -56,6 +56,7 @@ def test_the_readme_shows_only_commands_that_a_test_runs() -> None:
         "foresight fit",
         "foresight serve",
         "foresight route",
+        "foresight evaluate",
         "curl http://127.0.0.1:8000/v1/chat/completions",
     }
 
@@ -75,6 +76,31 @@ def test_the_page_of_the_ladder_names_real_commands_and_options() -> None:
 def test_python_blocks_run_as_they_stand() -> None:
     for block in blocks("python"):
         assert "ladder-" in run([sys.executable, "-c", block], ROOT)
+
+
+@pytest.mark.slow
+def test_the_page_of_the_policies_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    first, *others = blocks("python", page)
+    lines = run([sys.executable, "-c", first], ROOT).splitlines()
+    assert len(lines) == 4
+    assert all("['small', 'large']" in line for line in lines)
+    for block in others:
+        run([sys.executable, "-c", block], ROOT)
+    rows = [
+        f"Question {i}?,{model},{grade},{cost}"
+        for i in range(60)
+        for model, grade, cost in (("s", i % 2, 0.1), ("l", 1, 1))
+    ]
+    (tmp_path / "answers.csv").write_text("\n".join(["question,model,score,cost", *rows]) + "\n")
+    renamed = ["text,model,passed,cost", *rows]
+    evaluated, imported, again = commands(page)
+    assert evaluated in commands(README)
+    run(evaluated, tmp_path)
+    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "answers.csv").write_text("\n".join(renamed) + "\n")
+    run(imported, tmp_path)
+    run(again, tmp_path)
 
 
 def test_one_decision_is_explained_without_generating() -> None:

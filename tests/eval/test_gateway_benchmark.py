@@ -1,0 +1,47 @@
+"""The gateway benchmark's own parts: its upstream, its load generator and its relay tell the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
+from eval.benchmarks.gateway.pool import make_router, write_pool
+from eval.benchmarks.gateway.processes import cores, free_port, python, running
+from eval.benchmarks.gateway.upstream import ANSWER, WHOLE
+from router.pool import Pool
+from router.router import Router
+
+HOME = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway"
+
+
+def test_upstream_and_relay_answer_every_request(tmp_path: Path) -> None:
+    mine, others = cores()
+    port, relay_port = free_port(), free_port()
+    command = python(HOME / "upstream.py", port)
+    with running(command, port, log=tmp_path / "up.log", cores=others) as upstream:
+        relay = python(HOME / "relay.py", relay_port, upstream.url)
+        with running(relay, relay_port, log=tmp_path / "relay.log", cores=mine) as through:
+            for process in (upstream, through):
+                request = request_bytes(process.url, {"model": "m"})
+                outcome = asyncio.run(closed_loop(process.url, request, 4, 0.2))
+                assert outcome.lost == 0
+                assert len(outcome.latencies_s) >= 4
+                paced = request_bytes(process.url, {"model": "m", "stream": True})
+                streamed = asyncio.run(streams(process.url, paced, 10))
+                assert (streamed.lost, len(streamed.latencies_s)) == (0, 10)
+            assert through.memory_mb() <= through.memory_mb(peak=True)
+
+
+def test_the_upstreams_answer_is_a_chat_completion() -> None:
+    assert json.loads(WHOLE.partition(b"\r\n\r\n")[2]) == ANSWER
+
+
+def test_pool_and_router_can_be_served(tmp_path: Path) -> None:
+    path, folder = write_pool(tmp_path, "http://127.0.0.1:9", {"ledger": None})
+
+    pool = Pool.load(path)
+    router = Router.load(folder, pool=pool)
+
+    assert router.pool.names == ("m0", "m1") == make_router(2).pool.names
