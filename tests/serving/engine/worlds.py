@@ -63,6 +63,7 @@ def pool_of(model: Path, kind: Kind = "value", **server: Any) -> Pool:
         "candidates": entries,
         "backends": {"own": {"kind": "vllm", "model_path": str(model), "max_model_len": 512, **server}},
         "scout": {"model": str(model), "kind": kind, "server": {"max_model_len": 512, **server}},
+        "policy": {"rule": "cheapest-likely", "min_success": 0.55},
         "policies": {name: {"rule": "fixed", "candidate": name} for name in CANDIDATES},
     }
     return Pool.parse(settings, folder=Path("/nowhere"))
