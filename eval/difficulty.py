@@ -22,12 +22,12 @@ import numpy as np
 from eval.harness.sample import strata_of
 from eval.outcomes import Outcomes
 from eval.tables import Floats
-from probes.coordinates import Coordinates
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.errors import DataError
+from probes.estimators.coordinates import Coordinates
+from probes.estimators.regression import STRENGTHS
+from probes.estimators.ridge import Ridge, out_of_fold
 from probes.metrics import auroc, auroc_within, spearman
-from probes.regression import STRENGTHS
-from probes.ridge import Ridge, out_of_fold
 from probes.splits import grouped_folds
 
 if TYPE_CHECKING:

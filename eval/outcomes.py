@@ -21,7 +21,7 @@ import numpy as np
 
 from eval.queries import Queries
 from eval.tables import Floats, Table, find, read_csv, read_parquet, write_csv
-from probes.conversation import Conversation
+from probes.encoders.conversation import Conversation
 from probes.errors import DataError, UsageError
 
 MEASURES = ("samples", "input_tokens", "output_tokens", "cost_usd", "latency_s")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eval.tables import read_json_lines, write_json_lines
-from probes.conversation import Conversation, as_conversation
+from probes.encoders.conversation import Conversation, as_conversation
 from probes.errors import DataError, UsageError
 
 _FIELDS = frozenset({"query_id", "prompt", "messages", "dataset", "group", "reference"})

@@ -12,14 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probes.bank import ProbeBank
-    from probes.cache import ActivationCache
-    from probes.calibration import Calibrator
-    from probes.encoder import Activations, Encoder, ScoutIdentity
+    from probes.encoders.cache import ActivationCache
+    from probes.encoders.encoder import Activations, Encoder, ScoutIdentity
     from probes.encoders.transformers import TransformersEncoder
-    from probes.length import LengthHead
-    from probes.novelty import Novelty
-    from probes.scorer import Scorer, ScoreTable
+    from probes.estimators.bank import ProbeBank
+    from probes.scoring.calibration import Calibrator
+    from probes.scoring.length import LengthHead
+    from probes.scoring.novelty import Novelty
+    from probes.scoring.scorer import Scorer, ScoreTable
 
 __all__ = [
     "ActivationCache",
@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "ActivationCache": "probes.cache",
-    "Activations": "probes.encoder",
-    "Calibrator": "probes.calibration",
-    "Encoder": "probes.encoder",
-    "LengthHead": "probes.length",
-    "Novelty": "probes.novelty",
-    "ProbeBank": "probes.bank",
-    "ScoreTable": "probes.scorer",
-    "Scorer": "probes.scorer",
-    "ScoutIdentity": "probes.encoder",
+    "ActivationCache": "probes.encoders.cache",
+    "Activations": "probes.encoders.encoder",
+    "Calibrator": "probes.scoring.calibration",
+    "Encoder": "probes.encoders.encoder",
+    "LengthHead": "probes.scoring.length",
+    "Novelty": "probes.scoring.novelty",
+    "ProbeBank": "probes.estimators.bank",
+    "ScoreTable": "probes.scoring.scorer",
+    "Scorer": "probes.scoring.scorer",
+    "ScoutIdentity": "probes.encoders.encoder",
     "TransformersEncoder": "probes.encoders.transformers",
 }
 

@@ -9,17 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from router.decision import Decision
-    from router.eligibility import Requirements
-    from router.pool import Pool
+    from router.configuration.pool import Pool
+    from router.decisions.decision import Decision
+    from router.decisions.eligibility import Requirements
     from router.router import Router
 
 __all__ = ["Decision", "Pool", "Requirements", "Router"]
 
 _HOME = {
-    "Decision": "router.decision",
-    "Pool": "router.pool",
-    "Requirements": "router.eligibility",
+    "Decision": "router.decisions.decision",
+    "Pool": "router.configuration.pool",
+    "Requirements": "router.decisions.eligibility",
     "Router": "router.router",
 }
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from probes.encoder import ScoutIdentity
+from probes.encoders.encoder import ScoutIdentity
 from probes.errors import ArtefactError, ForesightError, UsageError
-from probes.scorer import Scorer
+from probes.scoring.scorer import Scorer
+from router.configuration.pool import Pool
 from router.fitted import Fitted
 from router.identity import identity_from_dict, identity_to_dict
-from router.pool import Pool
 
 SCHEMA_VERSION = 1
 MANIFEST = "router.json"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from probes.errors import ArtefactError
-from router.settings import FITTED, KNOBS
+from router.configuration.settings import FITTED, KNOBS
 
 
 @dataclass(frozen=True)

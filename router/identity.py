@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from probes.encoder import ScoutIdentity
+from probes.encoders.encoder import ScoutIdentity
 from probes.errors import ArtefactError
 
 

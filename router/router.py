@@ -11,22 +11,22 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from probes.conversation import Conversation, Tools, as_conversation, text_of
-from probes.encoder import Activations, Encoder, ScoutIdentity
+from probes.encoders.conversation import Conversation, Tools, as_conversation, text_of
+from probes.encoders.encoder import Activations, Encoder, ScoutIdentity
 from probes.errors import ArtefactError, BackendError, ForesightError, UsageError
 from probes.forecast.shift import shifted, trends_from
-from probes.scorer import Scorer, ScoreTable
+from probes.scoring.scorer import Scorer, ScoreTable
 from router.artefact import Artefact
-from router.complaints import closest
-from router.deciding import Scores, decide
-from router.decision import Decision
+from router.configuration.complaints import closest
+from router.configuration.pool import Pool
+from router.configuration.settings import FITTED, PolicySettings
+from router.decisions.deciding import Scores, decide
+from router.decisions.decision import Decision
+from router.decisions.wishes import Options, parse_options
 from router.fitted import Fitted
 from router.identity import require_identity
 from router.policies import POLICIES, Fixed, Policy, policy_from
-from router.pool import Pool
 from router.scout import open_scout
-from router.settings import FITTED, PolicySettings
-from router.wishes import Options, parse_options
 
 LENGTHS = "lengths"
 """Where in an artefact's record the candidates' length trends stand."""
@@ -180,7 +180,7 @@ class Router:
         tools : sequence of mappings, optional
             OpenAI's tool objects; they are part of what the scout reads.
         **options
-            See `router.wishes.Options`.
+            See `router.decisions.wishes.Options`.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class Router:
         conversation : sequence of messages, optional
             Where there are no activations, its length is guessed from the text.
         **options
-            See `router.wishes.Options`.
+            See `router.decisions.wishes.Options`.
         """
         if activations is not None:
             return self.decide_batch(activations, **options)[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from probes.encoder import ScoutIdentity
+from probes.encoders.encoder import ScoutIdentity
 from probes.errors import ConfigError
+from router.configuration.paths import portable_model, resolve_model
+from router.configuration.pool import Pool
+from router.configuration.settings import Scout
 from router.identity import require_identity
-from router.paths import portable_model, resolve_model
-from router.pool import Pool
-from router.settings import Scout
 
 if TYPE_CHECKING:
     from probes.encoders.transformers import TransformersEncoder

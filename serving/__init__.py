@@ -3,6 +3,6 @@
 Importing this package loads no web framework and no model code; take what you need from its modules::
 
     from serving.run import serve, running_gateway, background_gateway
-    from serving.gateway import Gateway
-    from serving.app import create_app
+    from serving.flow.gateway import Gateway
+    from serving.http.app import create_app
 """

@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 
 from probes.errors import ConfigError
-from router.pool import Pool
+from router.configuration.pool import Pool
 from router.router import Router
 from serving.backends.base import Backend
 from serving.backends.registry import make_backends
-from serving.decider import Decider
-from serving.fallback import FallbackScout
-from serving.gateway import Gateway, Service
+from serving.flow.decider import Decider
+from serving.flow.fallback import FallbackScout
+from serving.flow.gateway import Gateway, Service
 from serving.keys.guard import Guard
 from serving.keys.upkeep import Upkeep
 from serving.ledger.database import Database, ledger_url

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from router.decision import Decision
+from router.decisions.decision import Decision
 from serving.backends.base import Health, State
-from serving.protocol import Query
-from serving.record import Exchange
+from serving.flow.record import Exchange
+from serving.http.protocol import Query
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

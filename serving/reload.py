@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from probes.errors import ConfigError, ForesightError
-from router.pool import Pool
+from router.configuration.pool import Pool
 from router.router import Router
 from serving.backends.base import Backend
-from serving.dispatch import Dispatcher
 from serving.fleet import Fleet
-from serving.gateway import Gateway
+from serving.flow.dispatch import Dispatcher
+from serving.flow.gateway import Gateway
 from serving.ledger.ledger import Deployment
 
 logger = logging.getLogger("foresight.reload")

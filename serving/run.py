@@ -17,12 +17,12 @@ from typing import Literal
 import uvicorn
 
 from probes.errors import UsageError
-from router.pool import Pool
+from router.configuration.pool import Pool
 from router.router import Router
-from serving.app import create_app
 from serving.assemble import default_logs, make_gateway
 from serving.backends.registry import make_backends
-from serving.gateway import Gateway
+from serving.flow.gateway import Gateway
+from serving.http.app import create_app
 from serving.reload import Reloader
 from serving.settings import GatewaySettings
 

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from probes.conversation import Conversation, Tools
-from probes.encoder import Activations, Encoder
+from probes.encoders.conversation import Conversation, Tools
+from probes.encoders.encoder import Activations, Encoder
 from probes.errors import BackendError
-from probes.scorer import Projection
-from router.eligibility import Requirements
+from probes.scoring.scorer import Projection
+from router.decisions.eligibility import Requirements
 from router.router import Router
-from serving.protocol import Query
+from serving.http.protocol import Query
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probes.errors import ConfigError
-from router.complaints import config_error, reference_error
+from router.configuration.complaints import config_error, reference_error
 
 EnvironmentVariable = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEDGER_FILE = "foresight-ledger.db"
@@ -76,8 +76,8 @@ class GatewaySettings(ServeSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     scout_mode: Literal["engine", "dedicated", "local", "none"] | None = None
-    """Where prompts are read (see `router.settings.Scout`), or nowhere: every query then goes to the safe
-    candidate. None: as the pool says."""
+    """Where prompts are read (see `router.configuration.settings.Scout`), or nowhere: every query then
+    goes to the safe candidate. None: as the pool says."""
     scout_batch: int = Field(default=16, ge=1)
     """Most queries that the local scout encodes at once."""
     scout_window_s: float = Field(default=0.001, ge=0)

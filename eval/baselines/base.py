@@ -10,7 +10,7 @@ import numpy as np
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
-from probes.conversation import text_of
+from probes.encoders.conversation import text_of
 
 Features = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -26,7 +26,7 @@ class Foresight:
 
     def fit(self, train: Outcomes, features: Features) -> Self:
         """Fit the bank on the training split."""
-        from probes.bank import ProbeBank
+        from probes.estimators.bank import ProbeBank
 
         self.bank_ = ProbeBank().fit(features, train.correct, trials=train.samples, groups=list(train.groups))
         return self

@@ -16,8 +16,8 @@ from eval.harness.trial import Split, Trial, forecast_trial, make_split, mixture
 from eval.metrics.curves import oracle_choices
 from eval.metrics.frontier import hull
 from eval.outcomes import Outcomes
-from probes.cache import ActivationCache, RenderingEncoder
-from probes.encoder import Activations
+from probes.encoders.cache import ActivationCache, RenderingEncoder
+from probes.encoders.encoder import Activations
 from probes.errors import UsageError
 
 Progress = Callable[[int, int], None]

@@ -15,7 +15,7 @@ from eval.baselines.base import Features
 from eval.metrics.curves import Singles
 from eval.outcomes import Outcomes
 from eval.tables import Floats
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.errors import DataError
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

@@ -13,7 +13,7 @@ from eval.harness.sample import Sample
 from eval.metrics.curves import Curve, Ints, Singles
 from eval.metrics.frontier import hull
 from eval.tables import Floats
-from probes.calibration import Calibrator
+from probes.scoring.calibration import Calibrator
 from probes.splits import grouped_split
 from router.policies import CandidateTable, Utility
 

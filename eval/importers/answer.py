@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from probes.conversation import Conversation
+from probes.encoders.conversation import Conversation
 from probes.errors import DataError
 
 

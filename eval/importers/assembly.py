@@ -10,7 +10,7 @@ import numpy as np
 from eval.importers.answer import Answer, Place
 from eval.outcomes import MEASURES, Outcomes, Price
 from eval.queries import Queries
-from probes.conversation import Conversation
+from probes.encoders.conversation import Conversation
 from probes.errors import DataError
 
 

@@ -13,7 +13,7 @@ from eval.importers.answer import Answer, Options, Place, Source, amount, share
 from eval.importers.naming import name_of
 from eval.importers.rows import need, rows_of
 from eval.outcomes import MEASURES
-from probes.conversation import as_conversation
+from probes.encoders.conversation import as_conversation
 from probes.errors import UsageError
 
 SYNONYMS: dict[str, tuple[str, ...]] = {

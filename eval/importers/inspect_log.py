@@ -12,7 +12,7 @@ from typing import Any
 
 from eval.importers.answer import Answer, Options, Place, Source, amount, share
 from eval.tables import reading
-from probes.conversation import Conversation, as_conversation
+from probes.encoders.conversation import Conversation, as_conversation
 from probes.errors import DataError, UsageError
 
 LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}

@@ -15,7 +15,7 @@ from typing import Any
 
 from eval.importers.answer import Answer, Options, Place, Source, share
 from eval.tables import read_json_lines
-from probes.conversation import Conversation, as_conversation
+from probes.encoders.conversation import Conversation, as_conversation
 from probes.errors import UsageError
 
 USUAL = ("exact_match", "acc", "pass@1", "pass_at_1", "em", "prompt_level_strict_acc")

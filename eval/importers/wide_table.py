@@ -15,7 +15,7 @@ from typing import Any
 from eval.importers.answer import Answer, Options, Source, amount, share
 from eval.importers.naming import name_of
 from eval.importers.rows import need, rows_of
-from probes.conversation import as_conversation
+from probes.encoders.conversation import as_conversation
 
 COST, RESPONSE = "|total_cost", "_response"
 

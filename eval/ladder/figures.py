@@ -9,7 +9,7 @@ import numpy as np
 from eval.ladder.trial import Trial
 from eval.metrics.curves import Curve, sweep
 from probes.metrics import auroc_within
-from router.knob import knob_values, with_knob
+from router.fit.knob import knob_values, with_knob
 from router.policies import CandidateTable, Policy
 
 _SETTINGS = 60

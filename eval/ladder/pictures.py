@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval import svg
 from eval.ladder import FOLDER
 from eval.ladder.figures import by_family, router_curve
 from eval.ladder.sizes import SIZES
 from eval.ladder.trial import Trial
-from eval.plots import Line, Mark, frontier, write_frontier
+from eval.pictures import svg
+from eval.pictures.plots import Line, Mark, frontier, write_frontier
 from router.policies import CheapestLikely, Utility
 
 _CELL, _ROW, _LEFT, _TOP = 104, 26, 130, 66

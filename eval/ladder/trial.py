@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from eval.graders import exact
+from eval.grading.graders import exact
 from eval.ladder.questions import Question
 from eval.metrics.bootstrap import GroupedBootstrap, interval
 from eval.metrics.curves import oracle_choices
 from probes.errors import BackendError
-from router.pool import Pool
+from router.configuration.pool import Pool
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Progress = Callable[[int, int], None]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eval import svg
 from eval.harness.details import Zone
+from eval.pictures import svg
 from probes.metrics import Reliability
 
 _RARE = 0.01

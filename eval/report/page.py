@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from eval import plots, svg
 from eval.harness.console import cells
 from eval.harness.contestants import MIXTURES
 from eval.harness.details import Details
 from eval.harness.result import EvaluationResult, RouterResult
+from eval.pictures import plots, svg
 from eval.report import charts
 from eval.tables import write_atomically
 from probes.errors import MissingExtraError

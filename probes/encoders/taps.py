@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from probes.encoder import Kind
+from probes.encoders.encoder import Kind
 from probes.errors import UsageError
 
 Receiver: TypeAlias = Callable[[int, Tensor], None]

@@ -26,13 +26,13 @@ except ImportError as error:
         f"The transformers encoder needs {error.name}", hint='Run: pip install "foresight-router[scout]"'
     ) from error
 
-from probes.batching import plan_batches
-from probes.conversation import Conversation, Tools, as_conversation
-from probes.encoder import Activations, Kind, Progress, ScoutIdentity
+from probes.encoders.batching import plan_batches
+from probes.encoders.conversation import Conversation, Tools, as_conversation
+from probes.encoders.encoder import Activations, Kind, Progress, ScoutIdentity
+from probes.encoders.positions import check_positions, pick
+from probes.encoders.rendering import Renderer
 from probes.encoders.taps import attach, n_blocks, truncate
 from probes.errors import ArtefactError, BackendError, UsageError
-from probes.positions import check_positions, pick
-from probes.rendering import Renderer
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 _CONTENT = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")
@@ -49,7 +49,7 @@ class TransformersEncoder:
     layers
         Blocks to read, counted from 1, 0 for the embeddings; None for every block.
     positions
-        See `probes.positions.check_positions`.
+        See `probes.encoders.positions.check_positions`.
     kind
         ``residual``: outputs of blocks. ``value``: attention value vectors.
     template_kwargs

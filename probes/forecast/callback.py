@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import TrainerCallback
 
-from probes.conversation import Conversation
+from probes.encoders.conversation import Conversation
 from probes.errors import UsageError
 from probes.forecast.states import read_states
 from probes.forecast.transfer import CheckpointProbe

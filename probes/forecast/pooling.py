@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from probes.coordinates import Coordinates
 from probes.errors import DataError
-from probes.logistic import sigmoid
+from probes.estimators.coordinates import Coordinates
+from probes.estimators.logistic import sigmoid
 
 Floats = npt.NDArray[np.float64]
 

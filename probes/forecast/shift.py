@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError
+from probes.estimators.logistic import sigmoid
 from probes.forecast.lengths import LengthTrend
-from probes.logistic import sigmoid
 
 Floats = npt.NDArray[np.float64]
 

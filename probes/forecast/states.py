@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probes.batching import plan_batches
-from probes.conversation import Conversation, as_conversation
+from probes.encoders.batching import plan_batches
+from probes.encoders.conversation import Conversation, as_conversation
+from probes.encoders.positions import pick
+from probes.encoders.rendering import Renderer
 from probes.errors import BackendError, UsageError
-from probes.positions import pick
-from probes.rendering import Renderer
 
 POOLED_TOKENS = 16
 """Last tokens of a prompt that attention pooling may look at."""

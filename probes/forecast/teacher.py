@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from probes.batching import plan_batches
-from probes.conversation import Conversation, as_conversation
+from probes.encoders.batching import plan_batches
+from probes.encoders.conversation import Conversation, as_conversation
+from probes.encoders.rendering import Renderer
 from probes.errors import ArtefactError, DataError, UsageError
 from probes.forecast.proxies import PROXIES, Floats, Trajectory, proxies, smoothed, word_frequencies
 from probes.forecast.statistics import TokenStatistics, from_logits, stream
-from probes.rendering import Renderer
 
 LAST_TOKENS = 1000
 """Tokens of a solution that are scored, from its end (arXiv 2605.18607)."""

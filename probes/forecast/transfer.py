@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probes.coordinates import Coordinates
 from probes.errors import DataError, UsageError
+from probes.estimators.coordinates import Coordinates
+from probes.estimators.logistic import fit_logistic, sigmoid
+from probes.estimators.outcomes import as_targets
 from probes.forecast.pooling import AttentionPooling, fit_pooling
 from probes.forecast.states import States
-from probes.logistic import fit_logistic, sigmoid
 from probes.metrics import auroc, auroc_within
-from probes.outcomes import as_targets
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]

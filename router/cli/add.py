@@ -12,8 +12,8 @@ from probes.errors import DataError
 from router.cli.output import out, progress, say, write_json
 
 if TYPE_CHECKING:
-    from router.newcomer import Answers, NewcomerReport
     from router.router import Router
+    from router.update.newcomer import Answers, NewcomerReport
 
 EXAMPLE = "Example: foresight add router/ qwen3-14b --pool pool.yaml --outcomes answers/"
 VERDICTS = {
@@ -43,9 +43,9 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a newcomer's level and slope, and leave all other probes as they are."""
-    from router.newcomer import add as join
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
+    from router.update.newcomer import add as join
 
     described = Pool.load(pool) if pool else None
     loaded = Router.load(router)
@@ -65,9 +65,9 @@ def _answers(router: Router, candidate: str, folder: Path, cache: Path | None) -
     import numpy as np
 
     from eval.outcomes import Outcomes
-    from probes.cache import ActivationCache
-    from router.newcomer import Answers
+    from probes.encoders.cache import ActivationCache
     from router.scout import open_scout
+    from router.update.newcomer import Answers
 
     graded = Outcomes.load(folder)
     if candidate not in graded.candidates:

@@ -18,7 +18,7 @@ from router.cli.output import err, money, out, say, write_json
 if TYPE_CHECKING:
     from router.allocation.preview import Point
     from router.allocation.spending import Goal
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
     from serving.batch.batch import Batch, Plan, Summary
     from serving.batch.engine import Progress
@@ -152,7 +152,7 @@ def _goal(budget: float | None, floor: float | None, policy: str | None, *, need
 
 
 def _load(path: Path, folder: Path | None) -> tuple[Pool, Router]:
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
 
     pool = Pool.load(path)

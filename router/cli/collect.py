@@ -16,8 +16,8 @@ from rich.table import Table
 from router.cli.output import money, out, progress, say, write_json
 
 if TYPE_CHECKING:
-    from eval.collect import Collection
-    from router.pool import Pool
+    from eval.collection.collect import Collection
+    from router.configuration.pool import Pool
 
 EXAMPLE = "Example: foresight collect pool.yaml questions.jsonl -o outcomes/ --samples 4"
 
@@ -31,9 +31,9 @@ def collect(
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
 ) -> None:
     """Run the pool over questions, grade, write an outcome set; after a stop the same command goes on."""
-    from eval.collect import collect as run_pool
+    from eval.collection.collect import collect as run_pool
     from eval.queries import Queries
-    from router.pool import Pool
+    from router.configuration.pool import Pool
 
     loaded, queries = Pool.load(pool), Queries.load(prompts)
 

@@ -16,9 +16,9 @@ from router.cli.output import money, out, progress, say
 
 if TYPE_CHECKING:
     from eval.ladder.trial import Trial
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
-    from serving.gateway import Gateway
+    from serving.flow.gateway import Gateway
 
 EXAMPLE = "Example: foresight ladder demo --exit --json demo.json"
 SEED = 2026
@@ -37,7 +37,7 @@ def demo(
 ) -> None:
     """Start vLLM and the gateway, ask held-out questions as `auto`, show what was saved."""
     from eval.ladder import FOLDER
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
 
     pool = Pool.load(FOLDER / "pool.yaml")

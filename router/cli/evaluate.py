@@ -16,8 +16,8 @@ from router.cli.output import out, progress, say
 if TYPE_CHECKING:
     from eval.difficulty import WhoseDifficulty
     from eval.outcomes import Outcomes
-    from probes.cache import RenderingEncoder
-    from probes.encoder import Activations
+    from probes.encoders.cache import RenderingEncoder
+    from probes.encoders.encoder import Activations
 
 EXAMPLE = "Example: foresight evaluate outcomes/ --scout minilm --json figures.json --report report.html"
 
@@ -128,9 +128,9 @@ def _whose(
 def _encoder(scout: str) -> RenderingEncoder | None:
     if scout == "text":
         return None
-    from router.paths import resolve_model
+    from router.configuration.paths import resolve_model
+    from router.configuration.settings import Scout
     from router.scout import open_scout
-    from router.settings import Scout
 
     return open_scout(Scout(model=resolve_model(scout, Path.cwd()), layers="auto", positions="auto"))
 
@@ -139,6 +139,6 @@ def _price(given: float | None, pool: Path | None) -> float:
     """Dollars per million tokens that the scout reads."""
     if given is not None or pool is None:
         return given or 0.0
-    from router.pool import Pool
+    from router.configuration.pool import Pool
 
     return Pool.load(pool).scout.price_usd_per_mtok

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from probes.errors import DataError
 from router.cli.output import money, out, progress, say, write_json
-from router.knob import DROP
+from router.fit.knob import DROP
 
 if TYPE_CHECKING:
     from eval.outcomes import Outcomes
-    from probes.cache import RenderingEncoder
-    from probes.encoder import Activations
-    from router.pool import Pool
-    from router.report import FitReport, Point, Routed
+    from probes.encoders.cache import RenderingEncoder
+    from probes.encoders.encoder import Activations
+    from router.configuration.pool import Pool
+    from router.fit.report import FitReport, Point, Routed
 
 EXAMPLE = "Example: foresight fit pool.yaml outcomes/ -o router/"
 
@@ -40,11 +40,11 @@ def fit(
 ) -> None:
     """Fit probes, calibrate, set the policy's knob, and judge the router on unseen questions."""
     from eval.outcomes import Outcomes
-    from probes.reference import Reference
-    from router.fitting import fit_router
-    from router.pool import Pool
+    from probes.scoring.reference import Reference
+    from router.configuration.pool import Pool
+    from router.fit.fitting import fit_router
+    from router.fit.slices import Narrowed
     from router.scout import open_scout, with_scout
-    from router.slices import Narrowed
 
     loaded = with_scout(Pool.load(pool), scout)
     graded = _of_pool(Outcomes.load(outcomes), loaded, outcomes)
@@ -91,7 +91,7 @@ def _read(encoder: RenderingEncoder, outcomes: Outcomes, cache: Path | None) -> 
     with progress("Reading prompts") as told:
         if cache is None:
             return encoder.encode(outcomes.conversations, progress=told)
-        from probes.cache import ActivationCache
+        from probes.encoders.cache import ActivationCache
 
         return ActivationCache(cache).encode(encoder, outcomes.conversations, progress=told)
 

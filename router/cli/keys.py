@@ -11,7 +11,7 @@ from rich.table import Table
 
 from probes.errors import UsageError
 from router.cli.output import money, out, say, write_json
-from router.complaints import config_error
+from router.configuration.complaints import config_error
 
 CREATE_EXAMPLE = "Example: foresight keys create team-a --usd-per-day 5 --requests-per-minute 120"
 LIST_EXAMPLE = "Example: foresight keys list"

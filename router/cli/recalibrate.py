@@ -15,8 +15,8 @@ from router.cli.ledger import DAY_S
 from router.cli.output import out, say, write_json
 
 if TYPE_CHECKING:
-    from router.recalibration import Change, Rated
     from router.router import Router
+    from router.update.recalibration import Change, Rated
 
 EXAMPLE = "Example: foresight recalibrate router/ --ledger foresight-ledger.db"
 
@@ -40,8 +40,8 @@ def recalibrate(
 
     Ratings are fair only if who is rated does not hang on how good the answer was: rate a random sample.
     """
-    from router.recalibration import recalibrate as refit
     from router.router import Router
+    from router.update.recalibration import recalibrate as refit
 
     loaded = Router.load(router)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -68,7 +68,7 @@ def _rated(router: Router, ledger: str, days: float) -> dict[str, Rated]:
     """Rated answers that this fit predicted, by candidate."""
     import numpy as np
 
-    from router.recalibration import Rated
+    from router.update.recalibration import Rated
     from router.version import version_of
     from serving.ledger.calibration import labels
     from serving.ledger.database import open_ledger

@@ -13,7 +13,7 @@ from rich.table import Table
 from router.cli.output import money, out, write_json
 
 if TYPE_CHECKING:
-    from router.decision import Decision
+    from router.decisions.decision import Decision
     from router.router import Router
 
 EXAMPLE = 'Example: foresight route router/ "What is 17 + 25?" --policy cheapest-likely'
@@ -33,7 +33,7 @@ def route(
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
     """Decide one query, answer nothing, and say why."""
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
 
     asked = _prompt(sys.stdin.read() if prompt == "-" else prompt)

@@ -11,7 +11,7 @@ import typer
 from probes.errors import UsageError
 
 if TYPE_CHECKING:
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
 
 EXAMPLE = "Example: foresight serve pool.yaml --router router/ --port 8000"
@@ -78,7 +78,7 @@ def serve(
 
 
 def _load(path: Path, folder: Path | None) -> tuple[Pool, Router]:
-    from router.pool import Pool
+    from router.configuration.pool import Pool
     from router.router import Router
 
     pool = Pool.load(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from probes.errors import UsageError
-from router.knob import DROP, Outcome
+from router.fit.knob import DROP, Outcome
 from router.policies.table import Floats, Ints
 
 

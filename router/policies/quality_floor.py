@@ -16,8 +16,8 @@ class QualityFloor:
     """Leave the reference only for a cheaper candidate whose success is at most `slack` lower.
 
     The reference is the best single candidate. A slack of −1 never leaves it; the more slack, the more
-    queries do. `router.guarantee.certify` sets the slack so that accuracy stays above a floor with a stated
-    confidence.
+    queries do. `router.fit.guarantee.certify` sets the slack so that accuracy stays above a floor with a
+    stated confidence.
 
     Attributes
     ----------

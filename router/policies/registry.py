@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from probes.errors import UsageError
+from router.configuration.settings import PolicySettings
 from router.policies.cheapest_likely import CheapestLikely
 from router.policies.exploration import Explore
 from router.policies.fixed import Fixed
@@ -15,7 +16,6 @@ from router.policies.random_mix import RandomMix
 from router.policies.table import Policy
 from router.policies.tolerance import Tolerance
 from router.policies.utility import Utility
-from router.settings import PolicySettings
 
 POLICIES: dict[str, type[Any]] = {
     policy.rule: policy for policy in (CheapestLikely, Tolerance, Utility, QualityFloor, Fixed, RandomMix)

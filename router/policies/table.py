@@ -167,7 +167,7 @@ class Policy(Protocol):
     rule : str
         Name in pool files and in ``auto:RULE``.
     knob : str or None
-        The field that trades cost for quality; `router.knob` sets it.
+        The field that trades cost for quality; `router.fit.knob` sets it.
     """
 
     rule: ClassVar[str]

@@ -1,8 +1,8 @@
 """The seam between the gateway and whatever generates text.
 
-A `Backend` is asked with a `Call` and gives a `Reply`, or raises `serving.errors.BackendFailure` when it has
-none, so that another candidate can be tried. Bytes are OpenAI's wire format on both sides: nothing between
-client and model needs to be taken apart.
+A `Backend` is asked with a `Call` and gives a `Reply`, or raises `serving.http.errors.BackendFailure`
+when it has none, so that another candidate can be tried. Bytes are OpenAI's wire format on both sides:
+nothing between client and model needs to be taken apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from serving.protocol import Endpoint
+from serving.http.protocol import Endpoint
 
 
 class State(StrEnum):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serving.errors import invalid_request
+from serving.http.errors import invalid_request
 
 FinishReason = Literal["stop", "length"]
 

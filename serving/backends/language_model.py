@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from probes.conversation import as_conversation
+from probes.encoders.conversation import as_conversation
+from probes.encoders.rendering import Renderer
 from probes.errors import ConfigError
-from probes.rendering import Renderer
 from serving.backends.decoding import Decoding
-from serving.errors import context_length_exceeded, invalid_request
+from serving.http.errors import context_length_exceeded, invalid_request
 
 
 class LanguageModel:

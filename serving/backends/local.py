@@ -18,7 +18,7 @@ from probes.errors import MissingExtraError, UsageError
 from serving.backends.base import Call, Health, Reply, State
 from serving.backends.decoding import Decoding, FinishReason, TextStream
 from serving.backends.wire import Usage, Writer
-from serving.errors import ApiError, BackendFailure, as_api_error
+from serving.http.errors import ApiError, BackendFailure, as_api_error
 
 if TYPE_CHECKING:
     from serving.backends.language_model import LanguageModel

@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 from serving.backends.base import Call, Health, Reply, State
-from serving.errors import BackendFailure
+from serving.http.errors import BackendFailure
 
 CLIENT_ERRORS: Final = frozenset({400, 413, 422})
 """Upstream statuses that are the client's own doing: passed on, never retried elsewhere."""

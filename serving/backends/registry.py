@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import assert_never
 
 from probes.errors import ConfigError
-from router import settings as pool_file
-from router.pool import Pool
+from router.configuration import settings as pool_file
+from router.configuration.pool import Pool
 from serving.backends.base import Backend
 from serving.settings import GatewaySettings
 

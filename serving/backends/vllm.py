@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from serving.backends.base import Call, Health, Reply, State
 from serving.backends.openai import OpenAIBackend
-from serving.errors import BackendFailure
+from serving.http.errors import BackendFailure
 from serving.vllm.process import VllmServer
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.protocol import Endpoint
-from serving.sse import DONE, event
+from serving.http.protocol import Endpoint
+from serving.http.sse import DONE, event
 
 
 @dataclass

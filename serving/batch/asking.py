@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from probes.errors import BackendError
-from router.pool import Pool
+from router.configuration.pool import Pool
 from serving.backends.base import Backend
 from serving.batch.engine import Reply
-from serving.dispatch import Dispatcher
-from serving.protocol import Query
+from serving.flow.dispatch import Dispatcher
+from serving.http.protocol import Query
 from serving.settings import GatewaySettings
 
 PATIENT = {"retries": 8, "retry_first_s": 0.25, "retry_max_s": 30.0, "max_attempts": 1}

@@ -19,12 +19,12 @@ import numpy as np
 from probes.errors import BackendError
 from router.allocation.multiplier import Ints
 from router.allocation.spending import Spending
-from router.pool import Pool
+from router.configuration.pool import Pool
 from serving.batch.job import Job, error_row
 from serving.batch.lines import Line, opened, parse_line
 from serving.batch.survey import Survey
-from serving.errors import ApiError
-from serving.protocol import Query
+from serving.http.errors import ApiError
+from serving.http.protocol import Query
 
 FEWEST, SHARE = 64, 8
 """A wave is one part in `SHARE` of the lines that are left, and at least `FEWEST`."""

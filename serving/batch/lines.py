@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from probes.errors import DataError, UsageError
-from serving.errors import ApiError
-from serving.protocol import Query, json_object, parse_chat, parse_completion
+from serving.http.errors import ApiError
+from serving.http.protocol import Query, json_object, parse_chat, parse_completion
 
 MAX_LINE_BYTES = 8 << 20
 """Longest line; as the gateway's request body."""

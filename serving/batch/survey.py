@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from probes.conversation import text_of
-from probes.encoder import Activations
+from probes.encoders.conversation import text_of
+from probes.encoders.encoder import Activations
 from probes.errors import ForesightError, UsageError
-from probes.scorer import ScoreTable
+from probes.scoring.scorer import ScoreTable
 from router.allocation.allocation import Worth
 from router.allocation.multiplier import Floats, Ints
 from router.allocation.spending import ForPolicy, Goal, worst_usd
-from router.cost import expected_cost_usd
-from router.eligibility import eligible
-from router.pool import Pool
+from router.configuration.pool import Pool
+from router.decisions.cost import expected_cost_usd
+from router.decisions.eligibility import eligible
+from router.decisions.wishes import Options
 from router.router import Router
-from router.wishes import Options
 from serving.batch.lines import Fault, Item, Line, LineReader
-from serving.decider import conversation_of, requirements_of
-from serving.errors import ApiError
-from serving.names import ModelNames
+from serving.flow.decider import conversation_of, requirements_of
+from serving.flow.names import ModelNames
+from serving.http.errors import ApiError
 
 CHUNK = 256
 """Lines whose texts are held at once."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from serving.backends.base import Backend, Call, Health, Reply
 from serving.engine.chores import Chores
-from serving.errors import BackendFailure
+from serving.http.errors import BackendFailure
 
 CLAIM_S = 1.0
 """A begun answer that nobody asks for within this time is given up."""

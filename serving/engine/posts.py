@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from probes.errors import ConfigError
-from probes.reference import Reference
-from router.pool import Pool
+from probes.scoring.reference import Reference
+from router.configuration.pool import Pool
+from router.configuration.settings import VllmBackend
 from router.router import Router
-from router.settings import VllmBackend
 from serving.backends.base import Backend
 from serving.backends.vllm import ManagedVllm
 from serving.engine.begun import BeginningBackend

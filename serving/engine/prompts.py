@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from probes.conversation import Conversation, Tools
-from serving.forwarding import TEMPLATE
+from probes.encoders.conversation import Conversation, Tools
+from serving.flow.forwarding import TEMPLATE
 
 HARMLESS = frozenset(
     {

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError
-from probes.reference import Reference
-from probes.scorer import Scorer
+from probes.scoring.reference import Reference
+from probes.scoring.scorer import Scorer
 from serving.engine.channel import Message
 
 TOLERANCE = 0.05

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from safetensors.numpy import save_file
 
 import serving
-from probes.encoder import ScoutIdentity
+from probes.encoders.encoder import ScoutIdentity
 from probes.errors import ConfigError
-from probes.scorer import Scorer
-from router.settings import VllmOptions
+from probes.scoring.scorer import Scorer
+from router.configuration.settings import VllmOptions
 from serving.engine.plugin.outlet import CURRENT, SOCKET
 
 CONNECTOR = "serving.engine.plugin.connector"

@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from probes.conversation import Conversation, Tools
+from probes.encoders.conversation import Conversation, Tools
 from probes.errors import ArtefactError, BackendError, ForesightError
-from probes.reference import Reference
-from probes.scorer import Projection
-from router.eligibility import eligible
+from probes.scoring.reference import Reference
+from probes.scoring.scorer import Projection
+from router.decisions.eligibility import eligible
 from router.router import Router
 from serving.backends.base import Call, Reply, State
 from serving.engine.begun import Begun, require_accepted
@@ -25,8 +25,8 @@ from serving.engine.chores import Chores
 from serving.engine.post import Post
 from serving.engine.prompts import reads_the_same, scouting_body
 from serving.engine.reference import require_reference
-from serving.errors import BackendFailure
-from serving.forwarding import forwarded_body
+from serving.flow.forwarding import forwarded_body
+from serving.http.errors import BackendFailure
 from serving.scout import Projected, Prospect
 
 logger = logging.getLogger("foresight.scout")

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from probes.errors import ConfigError
-from router.complaints import config_error
+from router.configuration.complaints import config_error
 from serving.keys.key import KeyRing
 
 HEAD = (

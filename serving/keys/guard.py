@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from probes.errors import ConfigError
-from router.decision import Decision
+from router.decisions.decision import Decision
 from serving.clock import Clock
-from serving.errors import ApiError
+from serving.flow.record import Exchange
+from serving.http.errors import ApiError
+from serving.http.protocol import Query
 from serving.keys.bucket import Bucket
 from serving.keys.budget import Spending, end_of
 from serving.keys.file import parse_keys, read_keys
 from serving.keys.key import Key, KeyRing, Lock
-from serving.protocol import Query
-from serving.record import Exchange
 from serving.settings import KeySettings
 
 logger = logging.getLogger("foresight.keys")

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from pydantic import Field, model_validator
 
-from router.complaints import reference_error
-from router.settings import Settings
+from router.configuration.complaints import reference_error
+from router.configuration.settings import Settings
 
 _TOKEN = re.compile(r"fsk_([A-Za-z0-9][A-Za-z0-9.-]{0,47})_[0-9a-f]{64}")
 _NOBODYS = "0" * 64

@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.errors import ApiError
+from serving.http.errors import ApiError
+from serving.http.responses import error_response
 from serving.keys.guard import Guard
 from serving.keys.key import Key
-from serving.responses import error_response
 
 _SCOPE_KEY = "foresight.key"
 

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from router.decision import Decision
-from router.pool import Candidate
-from serving.record import Exchange
+from router.configuration.pool import Candidate
+from router.decisions.decision import Decision
+from serving.flow.record import Exchange
 
 NAMED = "named"
 """Policy of a decision that the client made by naming a candidate."""

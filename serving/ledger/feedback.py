@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.errors import ApiError, invalid_request
+from serving.http.errors import ApiError, invalid_request
+from serving.http.protocol import json_object, validated
 from serving.ledger.ledger import Ledger
-from serving.protocol import json_object, validated
 
 
 class FeedbackRequest(BaseModel):

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from probes.errors import ForesightError
-from router.decision import Decision
-from router.pool import Candidate, Pool
+from router.configuration.pool import Candidate, Pool
+from router.decisions.decision import Decision
 from router.router import Router
 from router.version import version_of
 from serving.clock import Clock
+from serving.flow.record import Exchange
+from serving.http.protocol import Query
 from serving.ledger.database import Database
 from serving.ledger.entries import Decided, Finished, Rated, plain_text
 from serving.ledger.store import DAY_S, Store
 from serving.ledger.watch import Watch
 from serving.ledger.writer import Writer
-from serving.protocol import Query
-from serving.record import Exchange
 from serving.settings import LedgerSettings
 
 logger = logging.getLogger("foresight.ledger")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from serving.errors import ApiError
+from serving.http.errors import ApiError
 
 RETRY_AFTER_S = 1
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from router.configuration.settings import OpenAIBackend
 from router.router import Router
-from router.settings import OpenAIBackend
 from serving.backends.base import Backend
 
 logger = logging.getLogger("foresight.pressure")

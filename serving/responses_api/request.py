@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.errors import ApiError, invalid_request
-from serving.protocol import Preferences, Query, Tokens, json_object, validated
+from serving.http.errors import ApiError, invalid_request
+from serving.http.protocol import Preferences, Query, Tokens, json_object, validated
 
 STORED = ("previous_response_id", "conversation", "background", "prompt")
 """Fields that only work where answers are kept."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import ConfigError
-from router.settings import VllmOptions
+from router.configuration.settings import VllmOptions
 from serving.vllm.environment import Device
 
 MIN_CACHE_BYTES = 64 << 20

@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.outcomes import Outcomes
 from eval.queries import Queries
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 
 COSTS = (0.001, 0.004, 0.02)
 

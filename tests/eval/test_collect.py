@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from eval.chat import Patience
-from eval.collect import JOURNAL, Collection, collect
-from eval.journal import Journal
+from eval.collection.chat import Patience
+from eval.collection.collect import JOURNAL, Collection, collect
+from eval.collection.journal import Journal
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from probes.errors import BackendError, ConfigError, DataError, UsageError
-from router.pool import Pool
+from router.configuration.pool import Pool
 
 HASTE = Patience(attempts=3, first_pause_s=0.001, longest_pause_s=0.01, timeout_s=60)
 N = 12
@@ -169,7 +169,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from eval.collect import collect
+from eval.collection.collect import collect
 from test_collect import pool, questions
 asyncio.run(collect(pool(sys.argv[1]), questions(), sys.argv[2], concurrency=4))
 """

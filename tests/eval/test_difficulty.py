@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from eval.difficulty import _ceiling, table, whose_difficulty
 from eval.outcomes import Outcomes
 from eval.queries import Queries
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.errors import DataError
 from router.cli.app import app
 

@@ -10,7 +10,7 @@ from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
 from eval.benchmarks.gateway.pool import make_router, write_pool
 from eval.benchmarks.gateway.processes import cores, free_port, python, running
 from eval.benchmarks.gateway.upstream import ANSWER, WHOLE
-from router.pool import Pool
+from router.configuration.pool import Pool
 from router.router import Router
 
 HOME = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eval.graders import GRADERS, default_grader, grade
+from eval.grading.graders import GRADERS, default_grader, grade
 from probes.errors import UsageError
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import svg
 from eval.harness import EvaluationResult, evaluate
 from eval.metrics.curves import Curve
-from eval.plots import Line, Mark, frontier, write_frontier
+from eval.pictures import svg
+from eval.pictures.plots import Line, Mark, frontier, write_frontier
 from eval.report import render, write_report
 from eval.report.page import frontier_drawing, headline
 from probes.errors import UsageError

@@ -19,7 +19,7 @@ from eval.harness.sample import prepare
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.metrics import auroc
 
 

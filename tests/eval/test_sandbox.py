@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from eval.graders import RUN_CODE, grade
-from eval.sandbox import Limits, isolates, run_python
+from eval.grading.graders import RUN_CODE, grade
+from eval.grading.sandbox import Limits, isolates, run_python
 from probes.errors import UsageError
 
 TESTS = "assert double(2) == 4\nassert double(-1) == -2"

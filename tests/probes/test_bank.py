@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from probes.bank import ProbeBank, same_rows
 from probes.errors import ArtefactError, DataError
-from probes.logistic import sigmoid
+from probes.estimators.bank import ProbeBank, same_rows
+from probes.estimators.logistic import sigmoid
 from probes.metrics import auroc, ece, log_loss
 from tests.probes.worlds import make_world
 

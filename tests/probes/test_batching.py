@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.batching import MAX_PADDING, padding_share, plan_batches
+from probes.encoders.batching import MAX_PADDING, padding_share, plan_batches
 
 
 @given(st.lists(st.integers(1, 3000), max_size=200), st.integers(1, 5000))

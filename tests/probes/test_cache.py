@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from probes.cache import ActivationCache
-from probes.conversation import Conversation, Tools
-from probes.encoder import Activations, Progress, ScoutIdentity
+from probes.encoders.cache import ActivationCache
+from probes.encoders.conversation import Conversation, Tools
+from probes.encoders.encoder import Activations, Progress, ScoutIdentity
 
 IDENTITY = ScoutIdentity("words", "r", "t", "residual", (1, 2), ("last",), 3)
 

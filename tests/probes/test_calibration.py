@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from probes.calibration import KINDS, Calibrator
 from probes.errors import ArtefactError, DataError
-from probes.logistic import fit_logistic, sigmoid
+from probes.estimators.logistic import fit_logistic, sigmoid
 from probes.metrics import ece, log_loss
+from probes.scoring.calibration import KINDS, Calibrator
 
 N = 4000
 

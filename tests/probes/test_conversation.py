@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from probes.conversation import as_conversation, text_of
+from probes.encoders.conversation import as_conversation, text_of
 from probes.errors import UsageError
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from probes.bank import ProbeBank
-from probes.logistic import sigmoid
+from probes.estimators.bank import ProbeBank
+from probes.estimators.logistic import sigmoid
 from tests.probes.worlds import make_world
 
 

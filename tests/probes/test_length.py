@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probes.errors import ArtefactError, DataError
-from probes.length import LengthHead
+from probes.scoring.length import LengthHead
 
 
 def answers(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 from probes.errors import ArtefactError, DataError, UsageError
-from probes.novelty import Novelty
+from probes.scoring.novelty import Novelty
 
 
 def ordinary(n: int, seed: int) -> np.ndarray:

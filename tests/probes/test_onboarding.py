@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.bank import ProbeBank
 from probes.errors import UsageError
-from probes.logistic import sigmoid
+from probes.estimators.bank import ProbeBank
+from probes.estimators.logistic import sigmoid
 from probes.metrics import auroc
-from probes.onboarding import spread_rows
+from probes.scoring.onboarding import spread_rows
 from tests.probes.worlds import make_world
 
 WORLD = make_world(4000, candidates=8, rank=1)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from probes.encoders.rendering import Renderer
 from probes.errors import UsageError
-from probes.rendering import Renderer
 
 TALK = [{"role": "user", "content": "What is seven plus five?"}]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from probes.bank import ProbeBank
-from probes.calibration import Calibrator
 from probes.errors import ArtefactError, DataError
-from probes.length import LengthHead
-from probes.novelty import Novelty
-from probes.scorer import ROWS_AT_ONCE, Scorer
+from probes.estimators.bank import ProbeBank
+from probes.scoring.calibration import Calibrator
+from probes.scoring.length import LengthHead
+from probes.scoring.novelty import Novelty
+from probes.scoring.scorer import ROWS_AT_ONCE, Scorer
 from tests.probes.worlds import World, make_world
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.errors import UsageError
-from probes.selection import Option, default_options, select
+from probes.estimators.selection import Option, default_options, select
 from tests.probes.worlds import make_world
 
 WORLD = make_world(700, candidates=3)

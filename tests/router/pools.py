@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from router.pool import Pool
+from router.configuration.pool import Pool
 
 
 def pool_data() -> dict[str, Any]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from probes.errors import UsageError
-from router.cost import expected_cost_usd
-from router.knob import Outcome
+from router.configuration.settings import PolicySettings
+from router.decisions.cost import expected_cost_usd
+from router.fit.knob import Outcome
 from router.policies import Budget, CandidateTable, Explore, Pace, Pacing, Utility, policy_from
 from router.policies.cascade import Cascade, set_accept
-from router.settings import PolicySettings
 from tests.router.worlds import draw_world
 
 NAMES = ("small", "large")

@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from router.cli.app import app
-from router.pool import Pool
-from router.settings import (
+from router.configuration.pool import Pool
+from router.configuration.settings import (
     Decoding,
     Latency,
     LocalBackend,
@@ -144,7 +144,7 @@ def test_unexpected_errors_are_one_line_unless_debugging(
     def explode(*_: object, **__: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr("router.pool.Pool.load", explode)
+    monkeypatch.setattr("router.configuration.pool.Pool.load", explode)
     code, _, err = run("serve", "pool.yaml")
     assert code == 1
     assert err.startswith("error: Unexpected ZeroDivisionError: boom")

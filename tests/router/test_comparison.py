@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from router.comparison import Comparison, compare
-from router.knob import Outcome, Setting, pays, set_knob
+from router.fit.comparison import Comparison, compare
+from router.fit.knob import Outcome, Setting, pays, set_knob
 from router.policies import CandidateTable, CheapestLikely, Tolerance, Utility
 from router.policies.table import Choice
 from tests.router.worlds import draw_world

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from probes.errors import UsageError
-from router.cost import expected_cost_usd, scout_cost_usd
-from router.eligibility import Requirements, eligible
+from router.decisions.cost import expected_cost_usd, scout_cost_usd
+from router.decisions.eligibility import Requirements, eligible
 from tests.router.pools import make_pool
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from probes.errors import UsageError
-from router.deciding import Scores, decide
-from router.decision import Decision
-from router.eligibility import Requirements
+from router.decisions.deciding import Scores, decide
+from router.decisions.decision import Decision
+from router.decisions.eligibility import Requirements
+from router.decisions.wishes import Options, Wishes, parse_options
 from router.policies import CheapestLikely, Fixed, Policy, Tolerance, Utility
-from router.wishes import Options, Wishes, parse_options
 from tests.router.pools import make_pool
 
 

@@ -12,12 +12,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from probes.errors import ArtefactError, BackendError, DataError, UsageError
-from router.eligibility import Requirements
+from router.configuration.pool import Pool
+from router.decisions.eligibility import Requirements
+from router.fit.fitting import fit_router
+from router.fit.report import FitReport
 from router.fitted import Fitted
-from router.fitting import fit_router
 from router.policies import CheapestLikely, Explore, Fixed, QualityFloor, Tolerance, Utility
-from router.pool import Pool
-from router.report import FitReport
 from router.router import Router
 from tests.router.pools import make_pool, pool_data
 from tests.router.worlds import IDENTITY, StatedDifficulty, chances, difficulty_of

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from probes.errors import UsageError
-from router.guarantee import certify, p_value
-from router.knob import Outcome, Setting, knob_values, pays, set_knob, with_knob
+from router.fit.guarantee import certify, p_value
+from router.fit.knob import Outcome, Setting, knob_values, pays, set_knob, with_knob
 from router.policies import CandidateTable, CheapestLikely, Fixed, Policy, Tolerance, Utility
 from tests.router.worlds import draw_world
 

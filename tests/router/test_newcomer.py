@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from probes.errors import DataError, UsageError
-from router.fitting import fit_router
-from router.newcomer import Answers, add
-from router.pool import Pool
+from router.configuration.pool import Pool
+from router.fit.fitting import fit_router
 from router.router import Router
+from router.update.newcomer import Answers, add
 from tests.router.pools import make_pool, pool_data
 from tests.router.test_fitting import outcomes
 from tests.router.worlds import StatedDifficulty

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from probes.errors import UsageError
+from router.configuration.settings import PolicySettings
 from router.policies import (
     POLICIES,
     CandidateTable,
@@ -24,7 +25,6 @@ from router.policies import (
     Utility,
     policy_from,
 )
-from router.settings import PolicySettings
 
 LEVELS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5, 0.7, 0.9, 1.0])
 COSTS = st.sampled_from([0.0, 0.001, 0.001, 0.002, 0.01, 0.5])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from probes.errors import ConfigError, UsageError
-from router.paths import packaged_folder, portable_model, resolve_model
-from router.pool import Pool
+from router.configuration.paths import packaged_folder, portable_model, resolve_model
+from router.configuration.pool import Pool
 from tests.router.pools import make_pool, pool_data, write_pool
 
 

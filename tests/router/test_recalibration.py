@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from probes.calibration import Calibrator
 from probes.errors import DataError, UsageError
-from probes.length import LengthHead
-from probes.linear import LinearProbes
-from probes.novelty import Novelty
-from probes.scorer import Scorer
+from probes.estimators.linear import LinearProbes
+from probes.scoring.calibration import Calibrator
+from probes.scoring.length import LengthHead
+from probes.scoring.novelty import Novelty
+from probes.scoring.scorer import Scorer
 from router.cli.app import app
-from router.decision import Decision
+from router.decisions.decision import Decision
 from router.fitted import Fitted
-from router.recalibration import Rated, recalibrate
 from router.router import Router
+from router.update.recalibration import Rated, recalibrate
 from router.version import version_of
+from serving.flow.record import Exchange, TokenCount
 from serving.ledger.database import Database, ledger_url
 from serving.ledger.entries import Decided, Finished
 from serving.ledger.entries import Rated as RatedEntry
 from serving.ledger.store import Store
-from serving.record import Exchange, TokenCount
 from tests.router.worlds import IDENTITY
 from tests.serving.routing import pool_of
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probes.conversation import Conversation, Tools
-from probes.encoder import Activations, Progress
+from probes.encoders.conversation import Conversation, Tools
+from probes.encoders.encoder import Activations, Progress
 from probes.errors import ConfigError
-from router.fitting import fit_router
-from router.paths import packaged_folder
+from router.configuration.paths import packaged_folder
+from router.configuration.settings import Scout
+from router.fit.fitting import fit_router
+from router.fit.slices import Narrowed, is_open
 from router.router import Router
 from router.scout import Reading, open_scout, what_to_read, with_scout
-from router.settings import Scout
-from router.slices import Narrowed, is_open
 from tests.router.pools import make_pool, pool_data
 from tests.router.worlds import IDENTITY, StatedDifficulty, chances, difficulty_of
 

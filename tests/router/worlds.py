@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from probes.conversation import Conversation, Tools
-from probes.encoder import Activations, Progress, ScoutIdentity
-from router.knob import Outcome
+from probes.encoders.conversation import Conversation, Tools
+from probes.encoders.encoder import Activations, Progress, ScoutIdentity
+from router.fit.knob import Outcome
 from router.policies import CandidateTable
 
 COST = np.array([1e-5, 1e-4, 1e-3])

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from openai import OpenAI
 
-from router.pool import Pool
+from router.configuration.pool import Pool
 from serving.run import background_gateway, running_gateway
 from serving.settings import GatewaySettings
 from serving.vllm.process import free_port

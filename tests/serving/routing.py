@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from probes.conversation import Conversation, Tools, text_of
-from probes.encoder import Activations, Progress, ScoutIdentity
-from probes.scorer import Scorer, ScoreTable
+from probes.encoders.conversation import Conversation, Tools, text_of
+from probes.encoders.encoder import Activations, Progress, ScoutIdentity
+from probes.scoring.scorer import Scorer, ScoreTable
+from router.configuration.pool import Pool
 from router.fitted import Fitted
-from router.pool import Pool
 from router.router import Router
 
 WORDS = ("hard", "strange")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.backends.decoding import Decoding, TextStream
-from serving.errors import ApiError
+from serving.http.errors import ApiError
 
 
 def decode(ids: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import ArtefactError, BackendError, DataError, ForesightError, UsageError
-from serving.errors import (
+from serving.http.errors import (
     MAX_MESSAGE,
     ApiError,
     BackendFailure,

@@ -10,8 +10,8 @@ import pytest
 from probes.errors import BackendError
 from serving.backends.base import Call, Health, Reply, State
 from serving.backends.openai import OpenAIBackend, parse_retry_after
-from serving.errors import BackendFailure
 from serving.fleet import Fleet
+from serving.http.errors import BackendFailure
 
 
 class FakeBackend:

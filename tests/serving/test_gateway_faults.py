@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from serving.sse import DONE
+from serving.http.sse import DONE
 from tests.serving.conftest import behind, gateway_over
 from tests.serving.upstream import Behaviour, answers, chunk, cuts, hangs, streams, upstream
 

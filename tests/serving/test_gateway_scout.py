@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.encoders.transformers import TransformersEncoder
-from probes.scorer import ScoreTable
-from router.pool import Pool
+from probes.scoring.scorer import ScoreTable
+from router.configuration.pool import Pool
 from router.router import Router
 from serving.run import running_gateway
 from serving.settings import GatewaySettings

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from probes.errors import ConfigError
-from router.pool import Pool
+from router.configuration.pool import Pool
+from serving.http.sse import DONE
 from serving.settings import LEDGER_FILE, GatewaySettings, LedgerSettings
-from serving.sse import DONE
 from tests.serving.conftest import behind
 from tests.serving.routing import pool_of
 from tests.serving.upstream import chunk, streams

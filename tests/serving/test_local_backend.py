@@ -13,7 +13,7 @@ import pytest
 from probes.errors import ConfigError
 from serving.backends.base import Call, State
 from serving.backends.local import LocalBackend
-from serving.errors import BackendFailure
+from serving.http.errors import BackendFailure
 
 TALK = [{"role": "user", "content": "what is seven plus five"}]
 

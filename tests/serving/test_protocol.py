@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.errors import ApiError
-from serving.protocol import Preferences, dotted, parse_chat, parse_completion, parse_route
+from serving.http.errors import ApiError
+from serving.http.protocol import Preferences, dotted, parse_chat, parse_completion, parse_route
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import AsyncOpenAI, OpenAI
 
-from serving.errors import ApiError
+from serving.http.errors import ApiError
 from serving.responses_api.answer import whole
 from serving.responses_api.request import chat_body, messages_of
 from serving.responses_api.stream import ResponseEvents

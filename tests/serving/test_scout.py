@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probes.conversation import Conversation, Tools
-from probes.encoder import Activations
+from probes.encoders.conversation import Conversation, Tools
+from probes.encoders.encoder import Activations
 from probes.errors import BackendError, UsageError
 from serving.scout import LocalScout
 

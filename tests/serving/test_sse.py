@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.sse import DONE, EventBuffer, EventTooLarge, event, payloads, split_done, split_error
+from serving.http.sse import DONE, EventBuffer, EventTooLarge, event, payloads, split_done, split_error
 
 texts = st.text(max_size=20)
 events = st.lists(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from router.decision import Decision
+from router.decisions.decision import Decision
 from serving.backends.wire import Usage, Writer
-from serving.dispatch import Failure
-from serving.explain import Explanation, header_value
+from serving.flow.dispatch import Failure
+from serving.flow.explain import Explanation, header_value
 
 USAGE = Usage(prompt_tokens=5, completion_tokens=2)
 CHAT = Writer("chat/completions", "tiny", id="1", created=7)

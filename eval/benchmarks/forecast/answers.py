@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.graders import exact
+from eval.grading.graders import exact
 from eval.ladder.questions import FAMILIES, Question, draw
 from eval.ladder.sequences import target_text
 from eval.tables import Floats, write_atomically

@@ -10,8 +10,8 @@ import numpy as np
 from eval.benchmarks.forecast.answers import MODES, Exam, graded, kwargs
 from eval.benchmarks.forecast.models import Series, ladder_runs
 from eval.benchmarks.row import Row, Setting
-from eval.forecast_plots import training_picture
-from eval.plots import write_frontier
+from eval.pictures.forecast_plots import training_picture
+from eval.pictures.plots import write_frontier
 from eval.tables import Floats
 from probes.errors import UsageError
 from probes.forecast.powered import set_accuracy

@@ -10,11 +10,11 @@ import numpy as np
 from eval.benchmarks.forecast.answers import Exam, graded
 from eval.benchmarks.forecast.models import ladder_runs
 from eval.benchmarks.row import Row, Setting
-from eval.forecast_plots import context_picture
 from eval.ladder.questions import Question
 from eval.ladder.questions.rules import lookup, rule
 from eval.ladder.sizes import CONTEXT_TOKENS
-from eval.plots import write_frontier
+from eval.pictures.forecast_plots import context_picture
+from eval.pictures.plots import write_frontier
 from eval.tables import Floats
 from probes.forecast.context import ContextData, fit_law, law
 from probes.forecast.lengths import LengthTrend, fit_trend

@@ -10,8 +10,8 @@ import numpy as np
 from eval.benchmarks.forecast.answers import Exam, graded
 from eval.benchmarks.forecast.models import ladder_runs
 from eval.benchmarks.row import Row, Setting
-from eval.forecast_plots import rank_picture
-from eval.plots import write_frontier
+from eval.pictures.forecast_plots import rank_picture
+from eval.pictures.plots import write_frontier
 from eval.tables import Floats
 from probes.forecast.proxies import PROXIES
 from probes.forecast.ranking import leave_tasks_out, mean_spearman, pairs_right, standardised

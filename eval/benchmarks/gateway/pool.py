@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from eval.benchmarks.probes.scoring import make_scorer
-from probes.encoder import ScoutIdentity
+from probes.encoders.encoder import ScoutIdentity
+from router.configuration.pool import Pool
 from router.fitted import Fitted
-from router.pool import Pool
 from router.router import Router
 
 WIDTH = 256

@@ -9,8 +9,8 @@ import numpy as np
 
 from eval.benchmarks.policies.scored import Scored, scored
 from eval.benchmarks.row import Row, Setting
-from router.guarantee import certify, slacks
-from router.knob import DROP
+from router.fit.guarantee import certify, slacks
+from router.fit.knob import DROP
 from router.policies import QualityFloor
 
 DELTA = 0.1

@@ -12,7 +12,7 @@ from eval.benchmarks.row import Row, Setting
 from eval.harness import EvaluationResult, evaluate
 from eval.metrics.frontier import accuracy_at_cost
 from eval.outcomes import Outcomes
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 
 ROUTERS = ("foresight", "independent", "knn", "tfidf")
 

@@ -12,9 +12,9 @@ from eval.benchmarks.probes.sets import load, read_minilm
 from eval.benchmarks.row import Setting
 from eval.harness.contestants import make_forecaster
 from eval.outcomes import Outcomes
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 from probes.splits import grouped_split
-from router.knob import Outcome
+from router.fit.knob import Outcome
 from router.policies import CandidateTable
 
 SETS = (

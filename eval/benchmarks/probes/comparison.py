@@ -18,7 +18,7 @@ from eval.harness.trial import Split, Trial, forecast_trial, make_split
 from eval.metrics.bootstrap import Interval
 from eval.metrics.placement import Influence, difference, mean_influence
 from eval.outcomes import Outcomes
-from probes.encoder import Activations
+from probes.encoders.encoder import Activations
 
 OURS = "foresight"
 SEEDS = 5

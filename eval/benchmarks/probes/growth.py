@@ -8,17 +8,17 @@ from time import process_time
 
 import numpy as np
 
-from eval import svg
 from eval.benchmarks.row import Row, Setting
-from eval.plots import write_frontier
-from probes.bank import ProbeBank
-from probes.logistic import sigmoid
-from probes.regression import STRENGTHS
+from eval.pictures import svg
+from eval.pictures.plots import write_frontier
+from probes.estimators.bank import ProbeBank
+from probes.estimators.logistic import sigmoid
+from probes.estimators.regression import STRENGTHS
 
 ALLOWED = 1.25
 """How much more than the operations the time may grow over a sweep's last step: a busy machine's noise."""
 RANK, SKETCH, PASSES = 512, 544, 3
-"""Of `probes.coordinates`: coordinates kept, columns of the randomised decomposition, looks at the data."""
+"""Of `probes.estimators.coordinates`: coordinates kept, columns of the randomised decomposition, passes."""
 FOLDS, STEPS = 5, 6
 """Folds, and conjugate gradient steps of a solution (about)."""
 WHAT = "growth of the fit: candidates 2…64, queries 10³…10⁵, width 384…8,192"

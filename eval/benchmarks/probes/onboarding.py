@@ -12,11 +12,11 @@ from eval.benchmarks.row import Row, Setting
 from eval.harness.sample import Sample, prepare
 from eval.harness.trial import Split, make_split
 from eval.tables import Floats
-from probes.bank import ProbeBank
-from probes.coordinates import Coordinates
-from probes.logistic import sigmoid
+from probes.estimators.bank import ProbeBank
+from probes.estimators.coordinates import Coordinates
+from probes.estimators.logistic import sigmoid
 from probes.metrics import auroc
-from probes.onboarding import add_candidate, spread_rows
+from probes.scoring.onboarding import add_candidate, spread_rows
 
 LABELS = (0, 20, 50, 200)
 DRAWS = 10

@@ -15,7 +15,7 @@ from eval.benchmarks.probes.sets import LADDER_HINT, load, read_ladder
 from eval.benchmarks.row import Row, Setting
 from eval.metrics.placement import difference
 from eval.tables import Floats
-from probes.conversation import Conversation
+from probes.encoders.conversation import Conversation
 
 SIZES = ("ladder-m", "ladder-l")
 WORDS = ("the", "number", "add", "which", "list", "takes", "from", "sorted", "apples", "how", "train")
@@ -57,7 +57,7 @@ def value_row(setting: Setting, size: str) -> Row:
 
 def encode_rows(setting: Setting) -> Iterator[Row]:
     """Tokens a second of `encode`, over those of bare forward passes without any padding."""
-    from router.paths import packaged_folder
+    from router.configuration.paths import packaged_folder
 
     what = "encode, local scout, mixed lengths"
     reach = "≥ .9 of the raw forward of the same layers at its best batch size; padding < 10%"
@@ -70,7 +70,7 @@ def encode_rows(setting: Setting) -> Iterator[Row]:
 
 
 def _encode_row(what: str, reach: str, folder: Path, count: int) -> Row:
-    from probes.batching import padding_share, plan_batches
+    from probes.encoders.batching import padding_share, plan_batches
     from probes.encoders.transformers import TransformersEncoder
 
     budget = 8192

@@ -8,13 +8,13 @@ from time import perf_counter
 import numpy as np
 
 from eval.benchmarks.row import Row, Setting
-from probes.bank import ProbeBank
-from probes.calibration import Calibrator
-from probes.coordinates import Coordinates
-from probes.length import LengthHead
-from probes.logistic import sigmoid
-from probes.novelty import Novelty
-from probes.scorer import Scorer
+from probes.estimators.bank import ProbeBank
+from probes.estimators.coordinates import Coordinates
+from probes.estimators.logistic import sigmoid
+from probes.scoring.calibration import Calibrator
+from probes.scoring.length import LengthHead
+from probes.scoring.novelty import Novelty
+from probes.scoring.scorer import Scorer
 
 WIDTH, CANDIDATES = 4096, 16
 TRAINING = 600

@@ -13,8 +13,8 @@ import numpy as np
 from eval.benchmarks.row import Setting
 from eval.outcomes import Outcomes
 from eval.tables import read_csv
-from probes.cache import ActivationCache
-from probes.encoder import Activations, Kind
+from probes.encoders.cache import ActivationCache
+from probes.encoders.encoder import Activations, Kind
 from probes.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def read_minilm(setting: Setting, outcomes: Outcomes) -> Activations | None:
 
     In bfloat16, which halves the time on many processors.
     """
-    from router.paths import packaged_folder
+    from router.configuration.paths import packaged_folder
 
     folder = packaged_folder("minilm")
     if folder is None:
@@ -89,7 +89,7 @@ def read_ladder(
     setting: Setting, outcomes: Outcomes, *, size: str = "ladder-m", kind: Kind = "residual"
 ) -> Activations:
     """Every block of a ladder model at the last prompt token, as the packaged router reads them."""
-    from router.paths import packaged_folder
+    from router.configuration.paths import packaged_folder
 
     folder = packaged_folder(size)
     if folder is None:

@@ -17,7 +17,7 @@ from eval.benchmarks.row import Row, Setting
 from eval.harness.sample import prepare
 from eval.harness.trial import make_split
 from eval.tables import Floats
-from probes.bank import ProbeBank
+from probes.estimators.bank import ProbeBank
 from probes.metrics import auroc
 from probes.splits import grouped_folds
 

@@ -39,8 +39,8 @@ def checkpoint(
     from probes.forecast.states import read_folder
     from probes.forecast.transfer import fit_probe
 
-    graded = Outcomes.load(prompts)
     chosen = [named(model) for model in models]
+    graded = Outcomes.load(prompts)
     kwargs = {"enable_thinking": True} if think else None
     rows: list[dict[str, Any]] = []
     probe = None

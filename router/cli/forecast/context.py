@@ -57,7 +57,7 @@ def context(
             tokens[told], correct[told], limit=window, count=graded.samples[told, place], seen=span
         )
     if loaded is not None:
-        from router.lengths import with_lengths
+        from router.update.lengths import with_lengths
 
         place_to = output or router
         with_lengths(loaded, trends).save(str(place_to))

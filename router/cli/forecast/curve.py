@@ -49,8 +49,8 @@ def curve(
             | {"limit": fitted.limit, "drop": fitted.drop, "rate": fitted.rate, "points": len(times)}
         )
         if picture is not None and len(rows) == 1:
-            from eval.forecast_plots import curve_picture
-            from eval.plots import write_frontier
+            from eval.pictures.forecast_plots import curve_picture
+            from eval.pictures.plots import write_frontier
 
             write_frontier(picture, curve_picture(fitted, times, values, at))
     if as_json:

@@ -62,7 +62,7 @@ def rank(
 def read_solutions(path: Path) -> list[Solution]:
     """Expert solutions from JSON lines; `DataError` names the line and the field."""
     from eval.tables import read_json_lines
-    from probes.conversation import as_conversation
+    from probes.encoders.conversation import as_conversation
     from probes.forecast.teacher import Solution
 
     found = []

@@ -1,9 +1,9 @@
 """Activations of single tokens out of vLLM's paged cache, as float32 rounded to float16's grid.
 
-The rounding is that of `probes.encoder.Activations`, so that the engine's numbers are those that the probes
-were fitted on. vLLM 0.32 shows every dense layer's cache as [blocks, key-value heads, block tokens, 2 x
-head width], keys before values; the cache of `extract_hidden_states` as [blocks, layers, block tokens,
-width].
+The rounding is that of `probes.encoders.encoder.Activations`, so that the engine's numbers are those
+that the probes were fitted on. vLLM 0.32 shows every dense layer's cache as [blocks, key-value
+heads, block tokens, 2 x head width], keys before values; the cache of
+`extract_hidden_states` as [blocks, layers, block tokens, width].
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval.graders import exact
+from eval.grading.graders import exact
 from eval.ladder import FOLDER
 from eval.ladder.questions import draw
 from eval.ladder.sizes import SIZES
-from probes.conversation import as_conversation
+from probes.encoders.conversation import as_conversation
 from probes.encoders.transformers import TransformersEncoder
-from router.pool import Pool
+from router.configuration.pool import Pool
 
 MODELS = FOLDER / "models"
 

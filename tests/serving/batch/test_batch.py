@@ -21,14 +21,14 @@ import pytest
 
 from probes.errors import BackendError, UsageError
 from router.allocation.spending import ForAccuracy, ForBudget, ForPolicy
-from router.pool import Pool
+from router.configuration.pool import Pool
 from serving.batch.batch import Batch, Summary
 from serving.batch.engine import LocalEngine, Reply
 from serving.batch.job import Place
 from serving.batch.lines import Fault, LineReader
 from serving.batch.status import status_of
-from serving.errors import ApiError
-from serving.protocol import Query
+from serving.http.errors import ApiError
+from serving.http.protocol import Query
 from tests.serving.routing import pool_of, router_of
 
 GREEDY = {"temperature": 0, "max_tokens": 16}

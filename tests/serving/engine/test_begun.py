@@ -11,7 +11,7 @@ import pytest
 
 from serving.backends.base import Call, Health, Reply, State
 from serving.engine.begun import PARAMETERS, BeginningBackend
-from serving.errors import BackendFailure
+from serving.http.errors import BackendFailure
 
 CALL = Call("chat/completions", {"model": "m", "messages": []}, True, "req-1")
 

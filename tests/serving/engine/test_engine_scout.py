@@ -14,14 +14,14 @@ import pytest
 
 from probes.encoders.transformers import TransformersEncoder
 from probes.errors import BackendError
-from probes.scorer import Scorer
+from probes.scoring.scorer import Scorer
 from router.router import Router
 from serving.backends.base import Backend
-from serving.decider import Decider
 from serving.engine.begun import PARAMETERS
 from serving.engine.posts import engine_scout
 from serving.engine.scout import EngineScout
-from serving.gateway import Gateway
+from serving.flow.decider import Decider
+from serving.flow.gateway import Gateway
 from serving.metrics import Metrics
 from serving.run import listening
 from serving.settings import GatewaySettings

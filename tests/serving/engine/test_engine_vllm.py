@@ -16,17 +16,17 @@ import pytest
 
 from probes.encoders.transformers import TransformersEncoder
 from probes.errors import ArtefactError, BackendError
-from probes.reference import Reference
-from probes.scorer import Scorer
-from router.decision import Decision
+from probes.scoring.reference import Reference
+from probes.scoring.scorer import Scorer
+from router.configuration.settings import OpenAIBackend
+from router.decisions.decision import Decision
 from router.router import Router
-from router.settings import OpenAIBackend
 from serving.assemble import local_scout
 from serving.engine.channel import Channel, Message
 from serving.engine.post import Post
 from serving.engine.reference import relative_error
 from serving.engine.scout import EngineScout
-from serving.fallback import FallbackScout
+from serving.flow.fallback import FallbackScout
 from serving.run import running_gateway
 from serving.settings import GatewaySettings
 from serving.vllm.flags import core_of

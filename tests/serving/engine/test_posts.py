@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from probes.encoder import Activations, ScoutIdentity
+from probes.encoders.encoder import Activations, ScoutIdentity
 from probes.errors import ArtefactError, BackendError, ConfigError, UsageError
-from probes.reference import Reference
-from probes.scorer import Scorer
+from probes.scoring.reference import Reference
+from probes.scoring.scorer import Scorer
+from router.configuration.settings import VllmOptions
 from router.router import Router
-from router.settings import VllmOptions
 from serving.assemble import scouting
 from serving.engine.channel import Message
 from serving.engine.reference import require_reference
 from serving.engine.room import EngineRoom
-from serving.fallback import FallbackScout
+from serving.flow.fallback import FallbackScout
 from serving.settings import GatewaySettings
 from tests.serving.engine.worlds import fitted, pool_of
 from tests.serving.routing import WordEncoder

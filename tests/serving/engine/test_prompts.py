@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from probes.rendering import Renderer
+from probes.encoders.rendering import Renderer
 from serving.engine.prompts import HARMLESS, reads_the_same, scouting_body
 
 USER = [{"role": "user", "content": "what is seven"}]

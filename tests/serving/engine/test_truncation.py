@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from probes.encoder import Kind
+from probes.encoders.encoder import Kind
 from probes.encoders.transformers import TransformersEncoder
 from probes.errors import ConfigError
 from serving.engine.truncation import truncated

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from probes.encoder import Kind
+from probes.encoders.encoder import Kind
 from probes.encoders.transformers import TransformersEncoder
-from probes.reference import Reference
-from router.fitting import fit_router
-from router.pool import Pool
+from probes.scoring.reference import Reference
+from router.configuration.pool import Pool
+from router.fit.fitting import fit_router
 from router.router import Router
 
 WORDS = [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from probes.errors import ConfigError
 from serving.clock import Clock
-from serving.errors import ApiError
+from serving.http.errors import ApiError
 from serving.keys.bucket import Bucket
 from serving.keys.budget import Spending, begin_of, end_of
 from serving.keys.file import parse_keys, read_keys, write_keys

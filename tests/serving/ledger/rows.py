@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from router.decision import Decision
-from router.pool import Candidate, Pool
-from serving.answer import Failure
+from router.configuration.pool import Candidate, Pool
+from router.decisions.decision import Decision
+from serving.flow.answer import Failure
+from serving.flow.record import Exchange, TokenCount
+from serving.http.protocol import Preferences, Query
 from serving.ledger.entries import Decided, Finished, Rated
-from serving.protocol import Preferences, Query
-from serving.record import Exchange, TokenCount
 from tests.serving.routing import pool_of
 
 NOW_S = 1_700_000_000.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from router.decision import Decision
+from router.decisions.decision import Decision
 from serving.ledger import summary
 from serving.ledger.database import Database, ledger_url, open_ledger
 from serving.ledger.ledger import Deployment, Ledger

@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from serving.http.sse import DONE
 from serving.ledger import summary
 from serving.ledger.database import open_ledger
 from serving.ledger.window import Window
 from serving.run import running_gateway
 from serving.settings import GatewaySettings, LedgerSettings
-from serving.sse import DONE
 from tests.serving.routing import pool_of, router_of
 from tests.serving.upstream import Behaviour, answers, chunk, cuts, streams, upstream
 

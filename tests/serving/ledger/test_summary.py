@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from serving.flow.record import Exchange, TokenCount
 from serving.ledger import summary
 from serving.ledger.calibration import DRIFT_SIGMA, drift, labels, reliability
 from serving.ledger.database import Database
 from serving.ledger.store import Store
 from serving.ledger.window import Window
-from serving.record import Exchange, TokenCount
 from tests.serving.ledger.rows import NOW_S, POOL, decided, decision, exchange, finished, rated
 
 WINDOW = Window(NOW_S, NOW_S + 3600)

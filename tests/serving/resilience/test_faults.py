@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from serving.sse import DONE
+from serving.http.sse import DONE
 from tests.serving.conftest import behind
 from tests.serving.test_gateway_faults import EASY, GOOD, error_of, post, until
 from tests.serving.upstream import ANSWER, Upstream, answers, chunk, hangs, streams

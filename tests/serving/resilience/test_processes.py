@@ -16,10 +16,10 @@ import aiohttp
 import pytest
 
 from probes.errors import ConfigError
-from router.pool import Pool
+from router.configuration.pool import Pool
 from serving.assemble import make_gateway
 from serving.backends.registry import make_backends
-from serving.gateway import Gateway
+from serving.flow.gateway import Gateway
 from serving.reload import Reloader
 from serving.run import listening
 from serving.settings import GatewaySettings

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.pool import Pool
-from serving.errors import ApiError
+from router.configuration.pool import Pool
+from serving.http.errors import ApiError
 from serving.resilience.admission import Admission
 from serving.resilience.backoff import Backoff
 from serving.resilience.pressure import Load

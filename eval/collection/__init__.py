@@ -1,0 +1,1 @@
+"""Asking a pool questions, resumably, and keeping what it answered."""

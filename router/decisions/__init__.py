@@ -1,0 +1,1 @@
+"""From scores to one explained choice: who can answer, at what cost, under which wishes."""

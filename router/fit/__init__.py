@@ -1,0 +1,1 @@
+"""From graded outcomes to a router: training, knobs, the rule, guarantees and the report."""

@@ -1,0 +1,1 @@
+"""What changes a fitted router without fitting it anew: newcomers, feedback, prompt lengths."""

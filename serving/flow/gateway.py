@@ -1,0 +1,308 @@
+"""The flow of a request: decide, ask, answer. No HTTP framework in here.
+
+query → names (candidate or router?) → decider → ranking → dispatch → answer or relay → record
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from probes.errors import ForesightError
+from router.configuration.pool import Candidate, Pool
+from router.decisions.decision import Decision
+from router.router import Router
+from serving.backends.base import Backend, State
+from serving.fleet import Fleet
+from serving.flow.decider import Decider
+from serving.flow.dispatch import Answer, Dispatcher, Failure, NoAnswer
+from serving.flow.explain import Explanation
+from serving.flow.names import ModelNames
+from serving.flow.record import Exchange, Finish, Observer, TokenCount
+from serving.flow.relay import Relay
+from serving.http.errors import ApiError
+from serving.http.protocol import Query
+from serving.keys.guard import Guard
+from serving.ledger.ledger import Deployment, Ledger
+from serving.metrics import Metrics
+from serving.resilience.admission import Admission
+from serving.resilience.pressure import Pressure
+from serving.settings import GatewaySettings
+
+_STATUS: Mapping[Finish, int] = {"ok": 200, "error": 200, "aborted": 499}
+"""What the client saw unless it was told otherwise; an error in a stream comes after its 200."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A complete answer: its bytes and its explanation headers."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """An answer that has begun to stream, and its explanation headers."""
+
+    relay: Relay
+    headers: Mapping[str, str]
+
+
+class Gateway:
+    """Everything behind the HTTP layer.
+
+    Parameters
+    ----------
+    pool
+        Candidates, prices, policies.
+    decider
+        Chooses among the candidates.
+    backends
+        By their name in the pool; the gateway starts and stops them.
+    settings
+        Limits and timeouts.
+    ledger
+        Keeps decisions and outcomes; None keeps none.
+    guard
+        Knows the keys; None answers everybody.
+    services
+        Started before the backends and closed after them, in reverse.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        decider: Decider,
+        backends: Mapping[str, Backend],
+        *,
+        settings: GatewaySettings | None = None,
+        metrics: Metrics | None = None,
+        ledger: Ledger | None = None,
+        guard: Guard | None = None,
+        services: Sequence[Service] = (),
+    ) -> None:
+        self.pool = pool
+        self.settings = settings or GatewaySettings()
+        self.metrics = metrics or decider.metrics
+        self.names = ModelNames(pool, decider.policies())
+        self.fleet = Fleet(backends)
+        self.admission = Admission(self.settings.max_in_flight, self.settings.max_held_bytes)
+        self._decider = decider
+        self._pressure = Pressure(decider.router, self.fleet.backends, self.settings.load_poll_s)
+        decider.queue_s = self._pressure.queue_s
+        self._dispatcher = Dispatcher(self.fleet.backends, self.settings)
+        self.ledger = ledger
+        self.guard = guard
+        self._services = services
+        told: tuple[Observer | None, ...] = (self.metrics, ledger, guard)
+        self._observers = [observer for observer in told if observer is not None]
+
+    async def start(self) -> None:
+        """Start services and scout, and begin to start the backends."""
+        for service in self._services:
+            await service.start()
+        await self._decider.start()
+        await self.fleet.start()
+        await self._pressure.start()
+
+    async def ready(self) -> None:
+        """Wait until every backend is up, and the scout; `BackendError` as soon as one cannot be."""
+        await self.fleet.ready()
+        await self._decider.ready()
+
+    async def close(self) -> None:
+        """Stop everything that `start` began."""
+        await self._pressure.close()
+        await self._decider.close()
+        await self.fleet.close()
+        for service in reversed(self._services):
+            await service.close()
+
+    async def use(self, pool: Pool, router: Router, fleet: Fleet) -> Dispatcher:
+        """Serve another pool from the next request on; gives the dispatcher of those that are under way.
+
+        Parameters
+        ----------
+        pool, router
+            Of the same scout.
+        fleet
+            The pool's backends, started.
+
+        Raises
+        ------
+        ArtefactError
+            If the router was fitted on another scout; nothing has changed then.
+        """
+        pressure = Pressure(router, fleet.backends, self.settings.load_poll_s)
+        await pressure.start()
+        try:
+            self._decider.use(router)
+        except ForesightError:
+            await pressure.close()
+            raise
+        # From here on without a pause: a request sees the old pool or the new one, and no mixture.
+        self.pool, self.fleet = pool, fleet
+        if self.ledger is not None:
+            self.ledger.deployment = Deployment.of(pool, router)
+        self.names = ModelNames(pool, self._decider.policies())
+        self._decider.queue_s = pressure.queue_s
+        last, self._pressure = self._pressure, pressure
+        old = self._dispatcher
+        self._dispatcher = Dispatcher(fleet.backends, self.settings, breakers=old.breakers)
+        await last.close()
+        return old
+
+    async def status(self) -> tuple[bool, dict[str, Any]]:
+        """Whether some candidate can answer, and the detail of `GET /ready`."""
+        health = await self.fleet.health()
+        for name, state in health.items():
+            self.metrics.saw(name, state)
+        ready = any(state.state is State.UP for state in health.values())
+        starting = any(state.state is State.STARTING for state in health.values())
+        backends = {
+            name: {
+                "state": state.state.value,
+                "detail": state.detail,
+                "breaker": self._dispatcher.breakers[name].state.value,
+            }
+            for name, state in sorted(health.items())
+        }
+        word = "ready" if ready else "starting" if starting else "unavailable"
+        return ready, {"status": word, "backends": backends, "router": self._decider.status()}
+
+    async def decide(self, query: Query, *, answering: bool = False) -> Decision:
+        """The decision for a query, also where the client named the candidate itself."""
+        target = self.names.resolve(query.model)
+        began = time.perf_counter()
+        if target.candidate is not None:
+            decision = self._decider.named(target.candidate)
+        else:
+            decision = await self._decider.decide(query, target.policy, answering=answering)
+        for observer in self._observers:
+            observer.decided(decision, time.perf_counter() - began, query)
+        return decision
+
+    async def answer(self, query: Query) -> Whole | Streaming:
+        """Decide and answer.
+
+        Raises
+        ------
+        ApiError
+            If the request cannot be answered; nothing was sent to the client yet.
+        """
+        clock = _Clock()
+        deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
+        decision = await self.decide(query, answering=True)
+        account = _Account(self, query, decision, clock, self._dispatcher)
+        try:
+            candidates = [self.names.candidates[name] for name in decision.ranking]
+            answer = await account.dispatcher.open(query, candidates, deadline)
+        except NoAnswer as error:
+            account.close("error", None, None, error.failures, error.status)
+            raise
+        except ApiError as error:
+            account.close("error", None, None, status=error.status)
+            raise
+        except BaseException:
+            account.close("aborted", None, None)
+            raise
+        clock.first_byte()
+        return self._stream(account, answer) if answer.stream else self._whole(account, answer)
+
+    def _whole(self, account: _Account, answer: Answer) -> Whole:
+        explanation = Explanation(account.decision, answer.candidate.name, answer.failures)
+        explain = account.query.preferences.explain
+        body = explanation.into_body(answer.body) if explain else answer.body
+        tokens = TokenCount.from_usage(answer.parsed.get("usage"))
+        account.close("ok", answer.candidate, tokens, answer.failures)
+        return Whole(body, explanation.headers())
+
+    def _stream(self, account: _Account, answer: Answer) -> Streaming:
+        explanation = Explanation(account.decision, answer.candidate.name, answer.failures)
+
+        def finished(finish: Finish, tokens: TokenCount) -> None:
+            account.close(finish, answer.candidate, tokens, answer.failures)
+
+        told = explanation if account.query.preferences.explain else None
+        limit = self.settings.max_answer_bytes
+        relay = Relay(answer, told, account.decision.input_tokens, finished, limit)
+        return Streaming(relay, explanation.headers())
+
+    def record(self, exchange: Exchange) -> None:
+        """Tell the observers."""
+        for observer in self._observers:
+            observer.finished(exchange)
+
+
+class Service(Protocol):
+    """Something that lives as long as the gateway."""
+
+    async def start(self) -> None:
+        """Begin."""
+        ...
+
+    async def close(self) -> None:
+        """End."""
+        ...
+
+
+class _Clock:
+    """Times of one request, in seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.first_byte_s: float | None = None
+
+    def first_byte(self) -> None:
+        self.first_byte_s = self.now()
+
+    def now(self) -> float:
+        return time.perf_counter() - self._began
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What is known of one exchange until it is put on record."""
+
+    gateway: Gateway
+    query: Query
+    decision: Decision
+    clock: _Clock
+    dispatcher: Dispatcher
+
+    def __post_init__(self) -> None:
+        self.dispatcher.in_flight += 1
+
+    def close(
+        self,
+        finish: Finish,
+        candidate: Candidate | None,
+        tokens: TokenCount | None,
+        failures: Sequence[Failure] = (),
+        status: int | None = None,
+    ) -> None:
+        """Put the exchange on record; a stream's status is that of its beginning."""
+        self.dispatcher.in_flight -= 1
+        cost_usd = None
+        if candidate is not None and tokens is not None:
+            price = candidate.price
+            cost_usd = (tokens.input * price.usd_per_mtok_in + tokens.output * price.usd_per_mtok_out) / 1e6
+        exchange = Exchange(
+            endpoint=self.query.endpoint,
+            request_id=self.query.request_id,
+            decision=self.decision,
+            candidate=None if candidate is None else candidate.name,
+            finish=finish,
+            tokens=tokens,
+            cost_usd=cost_usd,
+            first_byte_s=self.clock.first_byte_s,
+            total_s=self.clock.now(),
+            failures=failures,
+            key_id=self.query.key_id,
+            status=status or _STATUS[finish],
+        )
+        self.gateway.record(exchange)
