@@ -39,6 +39,7 @@ figures: setup
 	@$(BIN)/foresight ladder demo --questions 2000 --seed 23 --exit --json docs/figures.json --pictures docs
 
 test: setup
+	@$(PYTHON) requirements/preflight.py --tests
 	$(BIN)/python -m pytest
 
 lint: setup

@@ -10,8 +10,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from probes.errors import DataError, MissingExtraError
+from probes.files import whole_file
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -221,24 +220,15 @@ def write_atomically(path: Path, write: Callable[[IO[str]], None]) -> None:
     The content goes to a temporary file in the same folder, is synced, and takes the name last.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as raw:
-            # No time stamp inside the gzip header: equal content gives equal bytes.
-            binary = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
-            text = io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="")
-            write(text)
-            text.flush()
-            text.detach()
-            if binary is not raw:
-                binary.close()
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as fresh, fresh.open("wb") as raw:
+        # No time stamp inside the gzip header: equal content gives equal bytes.
+        binary = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        text = io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8", newline="")
+        write(text)
+        text.flush()
+        text.detach()
+        if binary is not raw:
+            binary.close()
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,12 +1,14 @@
 """Get what this machine lacks before anything else is installed: `python3 requirements/preflight.py`.
 
 Runs on Python 3.7 and uses the standard library only. On Debian and as root it installs the missing packages;
-otherwise it ends with status 1 and says which ones.
+otherwise it ends with status 1 and says which ones. `--tests` looks for what only tests need (a browser, a
+PostgreSQL server) and ends with status 0 in any case: tests without theirs are skipped and say why.
 """
 
 from __future__ import annotations
 
 import ctypes
+import glob
 import importlib.util
 import os
 import shutil
@@ -24,6 +26,16 @@ def missing_packages() -> list[str]:
             ctypes.CDLL("libnuma.so.1")  # the CPU build of vLLM is linked against it
         except OSError:
             missing.append("libnuma1")
+    return missing
+
+
+def missing_for_tests() -> list[str]:
+    """Names of the Debian packages that only some tests need and this machine lacks."""
+    missing = []
+    if not (shutil.which("chromium") or shutil.which("chromium-browser")):
+        missing.append("chromium")
+    if not (shutil.which("postgres") or glob.glob("/usr/lib/postgresql/*/bin/postgres")):
+        missing.append("postgresql")
     return missing
 
 
@@ -50,6 +62,11 @@ def main() -> int:
         sys.stderr.write(f"Foresight needs Python 3.11 or newer; this is {found}.\n")
         sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
         return 1
+    if "--tests" in sys.argv[1:]:
+        wanted = missing_for_tests()
+        if wanted and not (may_install() and install(wanted)):
+            sys.stderr.write(f"Without {' and '.join(wanted)} the tests that need them are skipped.\n")
+        return 0
     missing = missing_packages()
     if missing and may_install() and install(missing):
         return 0

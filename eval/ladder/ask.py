@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from eval.ladder.questions import Question, Split, draw
+from eval.tables import write_json_lines
 
 
 def query(question: Question) -> dict[str, Any]:
@@ -27,12 +26,7 @@ def query(question: Question) -> dict[str, Any]:
 
 def write_queries(questions: Iterable[Question], path: Path) -> None:
     """Write the questions, all or none."""
-    partial = path.with_name(path.name + ".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("w", encoding="utf-8") as file:
-        for question in questions:
-            file.write(json.dumps(query(question)) + "\n")
-    os.replace(partial, path)
+    write_json_lines(path, map(query, questions))
 
 
 def ask(n: int, path: Path, *, seed: int = 0, split: Split = "test") -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +20,7 @@ from safetensors.numpy import save_file
 
 from probes.encoders.conversation import Conversation, Tools
 from probes.encoders.encoder import Activations, Encoder, Progress
+from probes.files import whole_file
 
 
 class RenderingEncoder(Encoder, Protocol):
@@ -103,17 +102,9 @@ def _index(shelf: Path) -> dict[str, _Place]:
 def _write(shelf: Path, keys: list[str], activations: Activations) -> Path:
     shelf.mkdir(parents=True, exist_ok=True)
     target = shelf / f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:32]}.safetensors"
-    handle, temporary = tempfile.mkstemp(dir=shelf, suffix=".part")
-    os.close(handle)
-    try:
-        tensors: dict[str, npt.NDArray[Any]] = {
-            "values": activations.values,
-            "n_tokens": activations.n_tokens,
-        }
-        save_file(tensors, temporary, metadata={"keys": json.dumps(keys)})
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    tensors: dict[str, npt.NDArray[Any]] = {"values": activations.values, "n_tokens": activations.n_tokens}
+    with whole_file(target) as fresh:
+        save_file(tensors, fresh, metadata={"keys": json.dumps(keys)})
     return target
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.numpy import save_file
 from probes.errors import ArtefactError, DataError
 from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import as_targets
+from probes.files import whole_file
 from probes.scoring.calibration import Calibrator, Curve
 from probes.scoring.length import LengthHead, Lengths
 from probes.scoring.novelty import Novelty
@@ -310,15 +309,8 @@ class Scorer:
             "length_coverage": self.length.coverage,
             "false_alarm_rate": self.novelty.false_alarm_rate,
         }
-        target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-        os.close(handle)
-        try:
-            save_file(arrays, temporary, metadata={"foresight": json.dumps(meta)})
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as fresh:
+            save_file(arrays, fresh, metadata={"foresight": json.dumps(meta)})
 
     @classmethod
     def load(cls, path: str | Path) -> Scorer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from probes.errors import UsageError
+from probes.files import whole_file
 from router.cli.output import say, write_json
 
 EXAMPLE = "Example: foresight init pool.yaml"
@@ -29,11 +29,8 @@ def init(
         )
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}.", param="path")
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(
-        files("router.cli").joinpath("pool.yaml").read_text(encoding="utf-8"), encoding="utf-8"
-    )
-    os.replace(partial, path)
+    with whole_file(path) as fresh:
+        fresh.write_bytes(files("router.cli").joinpath("pool.yaml").read_bytes())
     if as_json:
         write_json({"pool": str(path)})
     else:

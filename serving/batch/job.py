@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from probes.errors import UsageError
+from probes.files import whole_file
 from router.allocation.spending import Goal
 from router.journal import JsonLog
 from router.router import Router
@@ -226,17 +225,8 @@ def error_row(custom_id: str | None, number: int, code: str, message: str) -> di
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """JSON lines that are all there or not at all."""
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-                handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as handle:
+            handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from probes.errors import ConfigError
+from probes.files import OWNER_ONLY, whole_file
 from router.configuration.complaints import config_error
 from serving.keys.key import KeyRing
 
@@ -64,14 +63,5 @@ def write_keys(path: Path, ring: KeyRing) -> None:
     """Write a key file that only its owner may read; it is either the old one or complete."""
     content = ring.model_dump(mode="json", exclude_defaults=True)
     text = HEAD + yaml.safe_dump(content or {"keys": []}, sort_keys=False, allow_unicode=True)
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}-"
-    )  # readable by its owner only
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path, mode=OWNER_ONLY) as fresh:
+        fresh.write_text(text, encoding="utf-8")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +14,7 @@ from eval.harness.contestants import NEEDS_SCOUT, make_forecaster
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
+from probes.files import whole_file
 
 
 class Kept:
@@ -81,7 +80,5 @@ def _feed(digest: Any, *arrays: np.ndarray[Any, Any]) -> None:
 
 def _write(path: Path, success: Floats) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
+    with whole_file(path) as fresh, fresh.open("wb") as file:
         np.save(file, success)
-    os.replace(temporary, path)
