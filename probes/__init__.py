@@ -8,8 +8,9 @@ The names below are loaded on first use, so that ``import probes`` stays light.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probes.lazy import lazy_names
 
 if TYPE_CHECKING:
     from probes.encoders.cache import ActivationCache
@@ -49,12 +50,4 @@ _HOME = {
     "TransformersEncoder": "probes.encoders.transformers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -5,8 +5,9 @@ The names below are loaded on first use, so that ``import router`` stays light.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probes.lazy import lazy_names
 
 if TYPE_CHECKING:
     from router.configuration.pool import Pool
@@ -23,12 +24,4 @@ _HOME = {
     "Router": "router.router",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
