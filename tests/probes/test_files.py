@@ -24,9 +24,8 @@ def test_content_takes_the_name_when_the_block_ends(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(ValueError, match="half"), whole_file(target) as fresh:
-        fresh.write_text("ne")
-        raise ValueError("half")
+    with pytest.raises(OSError, match="disk full"), whole_file(target) as fresh:
+        _write_half(fresh)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -35,3 +34,8 @@ def test_a_secret_stays_its_owners(tmp_path: Path) -> None:
     with whole_file(tmp_path / "keys", mode=OWNER_ONLY) as fresh:
         fresh.write_text("x")
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == OWNER_ONLY
+
+
+def _write_half(path: Path) -> None:
+    path.write_text("ne")
+    raise OSError("disk full")
