@@ -43,18 +43,26 @@ def rank_picture(score: Numbers, accuracy: Numbers, names: Sequence[str]) -> str
     return _finished(chart, "Score without generating, and true accuracy", [])
 
 
-def curve_picture(curve: Curve, t: Numbers, values: Numbers, at: float) -> str:
-    """A fitted curve with its band, carried on from the points so far to `at`."""
+def curve_picture(
+    curve: Curve, t: Numbers, values: Numbers, at: float, later: tuple[Numbers, Numbers] = ((), ())
+) -> str:
+    """A fitted curve with its band, carried on from the points so far to `at`; and what came `later`."""
     times, y = np.asarray(t, float), np.asarray(values, float)
+    after, came = (np.asarray(one, float) for one in later)
     path = np.geomspace(times.min(), max(at, times.max()), 120)
     low, high = curve.interval(path)
-    room = np.concatenate([low, high, y])
+    room = np.concatenate([low, high, y, came])
     chart = _chart(path, float(room.min()), float(room.max()), "t", log=True)
     _band(chart, path, low, high, "main")
     chart.line(path.tolist(), curve(path).tolist(), "stroke-main thick")
     for x, value in zip(times, y, strict=True):
         chart.dot(float(x), float(value), "fill-ink", f"{value:.4g} at {x:g}")
-    return _finished(chart, f"{float(curve(at)):.4g} foreseen at {at:g}", [])
+    for x, value in zip(after, came, strict=True):
+        chart.dot(float(x), float(value), "fill-s1", f"{value:.4g} at {x:g}, not known to the forecast")
+    title = f"{float(curve(at)):.4g} foreseen at {at:g}"
+    if len(came):
+        title += f" (line) from the dark points; {came[int(after.argmax())]:.4g} came"
+    return _finished(chart, title, [])
 
 
 def context_picture(trends: Mapping[str, tuple[LengthTrend, Numbers, Numbers]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -170,9 +171,11 @@ def _draw_hull(chart: svg.Chart, singles: Sequence[Mark], per: float) -> None:
 
 def _draw_line(chart: svg.Chart, line: Line, class_: str, per: float) -> None:
     cost = (line.curve.cost * per).tolist()
+    within = partial(np.clip, a_min=chart.y.low, a_max=chart.y.high)
     if line.band is not None:
         lower, upper = (
-            [(chart.x(x), chart.y(float(y))) for x, y in zip(cost, edge, strict=True)] for edge in line.band
+            [(chart.x(x), chart.y(float(y))) for x, y in zip(cost, within(edge), strict=True)]
+            for edge in line.band
         )
         colour = class_.split()[0].removeprefix("stroke-")
         chart.add(svg.path([*upper, *reversed(lower)], f"band fill-{colour}", closed=True))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import differential_evolution, least_squares
 
 from probes.errors import DataError, UsageError
 
@@ -21,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 COMPUTE_UNIT = 1e23
 TOKENS_UNIT = 1e3
-STEEPNESS = 0.02
-"""Width of the fall at the limit, as a share of the limit."""
+STEEPNESS = 0.002
+"""Width of the fall at the limit, as a share of the limit: engines refuse what is a token too long."""
 BOUNDS = ((-25.0, 25.0), (0.01, 5.0), (-25.0, 25.0), (0.01, 5.0))
 """Of a, alpha, b and beta."""
 N_STARTS = 20
@@ -208,6 +207,8 @@ def _search(data: ContextData, free: tuple[int, ...], steepness: float, seed: in
     starts = [np.array([0.0, 1.0, 0.0, 1.0])[list(free)]]
     starts += [low + (high - low) * rng.beta(2, 2, size=len(free)) for _ in range(count)]
     if not quick:
+        from scipy.optimize import differential_evolution  # a gateway never fits: 50 MB that it does not need
+
         starts.append(differential_evolution(loss, bounds, rng=seed, maxiter=80, popsize=10, polish=False).x)
     ends = [_refined(data, free, steepness, start) for start in starts]
     return _full(min(ends, key=loss), free)
@@ -218,6 +219,8 @@ def _refine(data: ContextData, free: tuple[int, ...], steepness: float, start: F
 
 
 def _refined(data: ContextData, free: tuple[int, ...], steepness: float, start: Floats) -> Floats:
+    from scipy.optimize import least_squares  # as above
+
     low, high = np.array([BOUNDS[i] for i in free]).T
     inside = np.clip(start, low + 1e-9, high - 1e-9)
     done = least_squares(

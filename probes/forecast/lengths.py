@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, UsageError
-from probes.forecast.context import ContextData, ContextLaw, fit_law, law
+from probes.forecast.context import ContextData, fit_law, law
 
 Floats = npt.NDArray[np.float64]
 
 TrendKind: TypeAlias = Literal["law", "isotonic", "flat"]
 LEAST_HELD_LENGTHS = 5
-N_BANDS = 12
+N_BANDS = 16
 """Bands of like length that single answers are gathered in."""
+CHOSEN = "chosen"
 EDGE = 0.02
 """Trends are kept this far from 0 and 1 before their logit is taken."""
 
@@ -39,7 +40,8 @@ class LengthTrend:
     seen
         Shortest and longest prompt that the router's probes were fitted on, in tokens.
     held_out_error
-        Mean absolute error on lengths left out, by kind.
+        Mean absolute error on lengths left out, by kind; ``chosen``: of the kind that the other lengths
+        choose.
     """
 
     kind: TrendKind
@@ -50,13 +52,13 @@ class LengthTrend:
     held_out_error: Mapping[str, float]
 
     def predict(self, tokens: npt.ArrayLike) -> Floats:
-        """Success at prompt lengths, any shape."""
+        """Success at prompt lengths, any shape; nothing is answered beyond the limit."""
         n = np.asarray(tokens, dtype=np.float64)
         if self.kind == "law":
             return law(self.parameters, n, self.limit)
         if self.kind == "flat":
-            return np.full(n.shape, self.parameters[0])
-        return np.asarray(np.interp(n, self.knots[0], self.knots[1]))
+            return np.where(n <= self.limit, self.parameters[0], 0.0)
+        return np.where(n <= self.limit, np.interp(n, self.knots[0], self.knots[1]), 0.0)
 
     def shift(self, tokens: npt.ArrayLike) -> Floats:
         """What a prompt's length adds to the logit of success that probes say, any shape.
@@ -137,18 +139,17 @@ def fit_trend(
 
     Notes
     -----
-    The law is kept where its mean absolute error on held-out bands of length is below the monotone curve's;
-    one length alone gives a flat trend.
+    The law is kept where its mean absolute error on held-out bands of length is within one standard error of
+    the best kind's, else the best kind; few lengths give a flat trend.
     """
     data = gather(tokens, correct, count, limit)
-    mean = float(np.average(data.accuracy, weights=data.count))
+    mean = _level(data)
     n = np.asarray(tokens, np.float64)[~np.isnan(np.asarray(correct, np.float64))]
     span = (float(n.min()), float(n.max())) if seen is None else seen
     empty = np.empty((2, 0))
     if len(data.tokens) < LEAST_HELD_LENGTHS:
         return LengthTrend("flat", (mean,), empty, limit, span, {})
-    error = _held_out(data, seed)
-    kind = min(error, key=lambda name: (error[name], name != "flat"))
+    error, kind = _held_out(data, seed)
     if kind == "flat":
         return LengthTrend("flat", (mean,), empty, limit, span, error)
     if kind == "law":
@@ -181,9 +182,10 @@ def gather(tokens: npt.ArrayLike, correct: npt.ArrayLike, count: npt.ArrayLike, 
 
 
 def isotonic(data: ContextData) -> Floats:
-    """Knots [2, k] of the monotone curve, rising or falling, whichever fits better."""
+    """Knots [2, k] of the monotone curve within the limit, rising or falling, whichever fits better."""
     from sklearn.isotonic import IsotonicRegression
 
+    data = _within(data)
     order = np.argsort(data.tokens)
     n, rate, weight = data.tokens[order], data.accuracy[order], data.count[order]
     both = [
@@ -193,20 +195,56 @@ def isotonic(data: ContextData) -> Floats:
     return np.array([n, min(both, key=lambda fitted: float(weight @ (fitted - rate) ** 2))])
 
 
-def _held_out(data: ContextData, seed: int) -> dict[str, float]:
-    """Mean absolute error of each kind on bands left out in turn, every fifth together."""
-    miss: dict[str, list[float]] = {"law": [], "isotonic": [], "flat": []}
+def _within(data: ContextData) -> ContextData:
+    """What lies within the limit; everything where nothing does."""
+    inside = data.tokens <= data.limit
+    return data.take(inside) if inside.any() else data
+
+
+def _level(data: ContextData) -> float:
+    within = _within(data)
+    return float(np.average(within.accuracy, weights=within.count))
+
+
+def _held_out(data: ContextData, seed: int) -> tuple[dict[str, float], TrendKind]:
+    """Mean absolute error of each kind on bands left out in turn, every fifth together; and the kind to keep.
+
+    Under `CHOSEN`: that of the kind which the other four parts would keep. A kind's own error would flatter
+    it, because it is kept for being small.
+    """
     place = np.argsort(np.argsort(data.tokens)) % LEAST_HELD_LENGTHS
-    for fold in range(LEAST_HELD_LENGTHS):
-        train, test = data.take(place != fold), data.take(place == fold)
-        curve = isotonic(train)
-        try:
-            found: ContextLaw | None = fit_law(train, seed=seed, n_bootstrap=0, quick=True)
-        except UsageError:  # too few lengths within the limit
-            found = None
-        mean = np.average(train.accuracy, weights=train.count)
-        miss["flat"] += list(np.abs(mean - test.accuracy))
-        miss["isotonic"] += list(np.abs(np.interp(test.tokens, *curve) - test.accuracy))
-        if found is not None:
-            miss["law"] += list(np.abs(found.predict(test.tokens, limit=test.limit) - test.accuracy))
-    return {name: float(np.mean(errors)) for name, errors in miss.items() if len(errors) == len(miss["flat"])}
+    miss: list[dict[str, Floats]] = [
+        _missed(data.take(place != fold), data.take(place == fold), seed)
+        for fold in range(LEAST_HELD_LENGTHS)
+    ]
+    kinds = [name for name in miss[0] if all(name in one for one in miss)]
+    chosen = [one[_kept(miss[:fold] + miss[fold + 1 :], kinds)] for fold, one in enumerate(miss)]
+    error = {name: float(_all(miss, name).mean()) for name in kinds}
+    return error | {CHOSEN: float(np.concatenate(chosen).mean())}, _kept(miss, kinds)
+
+
+def _kept(miss: Sequence[Mapping[str, Floats]], kinds: Sequence[str]) -> TrendKind:
+    """The kind of least error; the law, which is carried on beyond the data, within one standard error."""
+    best = min(kinds, key=lambda name: (float(_all(miss, name).mean()), name != "flat"))
+    if "law" in kinds:
+        worse = _all(miss, "law") - _all(miss, best)
+        if worse.mean() <= worse.std(ddof=1) / np.sqrt(len(worse)):
+            best = "law"
+    return cast(TrendKind, best)
+
+
+def _all(miss: Sequence[Mapping[str, Floats]], name: str) -> Floats:
+    return np.concatenate([one[name] for one in miss])
+
+
+def _missed(train: ContextData, test: ContextData, seed: int) -> dict[str, Floats]:
+    """Absolute errors of each kind on some bands, fitted to the others."""
+    inside = test.tokens <= test.limit
+    curve = np.interp(test.tokens, *isotonic(train))
+    forecast = {"isotonic": np.where(inside, curve, 0.0), "flat": np.where(inside, _level(train), 0.0)}
+    try:
+        found = fit_law(train, seed=seed, n_bootstrap=0, quick=True)
+        forecast["law"] = found.predict(test.tokens, limit=test.limit)
+    except UsageError:  # too few lengths within the limit
+        pass
+    return {name: np.abs(value - test.accuracy) for name, value in forecast.items()}

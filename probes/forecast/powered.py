@@ -88,6 +88,32 @@ def set_accuracy(
     return SetAccuracy(value, max(0.0, value - reach), min(1.0, value + reach), power, len(rows))
 
 
+def canary(forecast: npt.ArrayLike, n: int, *, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Rows [n] of the questions to grade: one at random out of each of n strata along the forecasts.
+
+    Easy and hard ones are all there in their share, which leaves less to chance than n random questions do
+    (Cochran 1977, chapter 5), so that `set_accuracy`'s interval is a cautious one. Strata differ by one
+    question at most, and which are the larger ones is drawn, so that each question is as likely as any other.
+
+    Raises
+    ------
+    UsageError
+        There are not so many questions, or less than two are asked for.
+    """
+    predicted = np.asarray(forecast, dtype=np.float64)
+    if not LEAST_GRADED <= n <= len(predicted):
+        raise UsageError(
+            f"A canary of {n} out of {len(predicted)} questions cannot be drawn.",
+            param="canary",
+            hint=f"From {LEAST_GRADED} to all of them.",
+        )
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(predicted)), predicted))  # ties in random order
+    size = np.full(n, len(predicted) // n) + (rng.permutation(n) < len(predicted) % n)
+    start = np.cumsum(size) - size
+    return np.asarray(order[start + rng.integers(size)], dtype=np.intp)
+
+
 def unaided_accuracy(forecast: npt.ArrayLike, *, coverage: float = 0.95) -> SetAccuracy:
     """The mean forecast with no question graded; the interval knows nothing of a bias of the forecasts."""
     predicted = np.asarray(forecast, dtype=np.float64)

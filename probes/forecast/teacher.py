@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +12,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from probes.encoders.batching import plan_batches
-from probes.encoders.conversation import Conversation, as_conversation
+from probes.encoders.conversation import as_conversation
 from probes.encoders.rendering import Renderer
 from probes.errors import ArtefactError, DataError, UsageError
 from probes.forecast.proxies import PROXIES, Floats, Trajectory, proxies, smoothed, word_frequencies
+from probes.forecast.solutions import LAST_TOKENS, Scored, Solution
 from probes.forecast.statistics import TokenStatistics, from_logits, stream
 
-LAST_TOKENS = 1000
-"""Tokens of a solution that are scored, from its end (arXiv 2605.18607)."""
 TOKEN_BUDGET = 8192
 TOLERANCE = 2e-3
 """Largest difference of logits at which a model's head is taken for a plain product."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """An expert's solution of a question.
-
-    Attributes
-    ----------
-    conversation
-        The question.
-    text
-        The solution, as it follows the generation prompt.
-    task
-        What it counts for.
-    template_kwargs
-        For the chat template, e.g. ``{"enable_thinking": True}``.
-    """
-
-    conversation: Conversation
-    text: str
-    task: str = ""
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Proxies of one model on n solutions.
-
-    Attributes
-    ----------
-    values
-        [n, 80]: NaN rows for solutions that do not fit into its context.
-    tasks
-        Task of each solution.
-    """
-
-    values: Floats
-    tasks: tuple[str, ...]
-
-    def by_task(self) -> dict[str, Floats]:
-        """Mean proxies [80] of each task that has any."""
-        kept = ~np.isnan(self.values[:, 0])
-        names = np.array(self.tasks)
-        return {
-            name: self.values[kept & (names == name)].mean(axis=0)
-            for name in dict.fromkeys(self.tasks)
-            if (kept & (names == name)).any()
-        }
 
 
 class Teacher:

@@ -26,7 +26,7 @@ from probes.splits import grouped_folds
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-MAX_RANK = 128
+MAX_RANK = 256
 SPREADS = (0.03, 0.1, 0.3, 1.0)
 """Prior standard deviations of a standardised coordinate's weight that are tried."""
 N_FOLDS = 5

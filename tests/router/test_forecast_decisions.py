@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from eval.outcomes import Outcomes
+from eval.queries import Queries
 from probes.errors import ArtefactError, UsageError
 from probes.forecast.lengths import fit_trend
 from probes.forecast.powered import set_accuracy
@@ -14,6 +20,7 @@ from router.router import LENGTHS, Router
 from router.update.lengths import with_lengths
 from router.update.newcomer import add
 from tests.router.pools import make_pool, pool_data
+from tests.router.test_cli_fit import invoke
 from tests.router.test_fitting import outcomes
 from tests.router.worlds import StatedDifficulty
 
@@ -113,3 +120,71 @@ def test_trends_of_nobody_and_damaged_ones_are_refused(router: Router) -> None:
             router.identity,
             record={**router.record, LENGTHS: {"s": {"kind": "law"}}},
         )
+
+
+def command(*words: object) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    found = invoke(*words, "--json")
+    assert found.exit_code == 0, found.stderr
+    told: dict[str, Any] = json.loads(found.stdout)
+    return told
+
+
+def test_all_three_reach_the_router_by_the_commands_that_a_user_has(
+    router: Router, tiny_llama: Path, tmp_path: Path
+) -> None:
+    router.save(tmp_path / "router")
+
+    def chosen(place: str, prompt: str, least: float) -> str | None:
+        loaded = Router.load(tmp_path / place, encoder=StatedDifficulty())
+        return loaded.decide(prompt, min_success=least).candidate
+
+    assert chosen("router", HARD, 0.6) not in ("s", "new")
+    models = [f"{name}={tiny_llama}" for name in ("early", "late")]
+    found = command("forecast", "checkpoint", *models, "--prompts", graded_checkpoints(tmp_path / "graded"))
+    level = found["models"][1]["accuracy"]
+    command("add", tmp_path / "router", "s", "--level", level, "-o", tmp_path / "newer")
+    assert chosen("newer", HARD, 0.6) == "s"
+
+    data = pool_data()
+    data["candidates"].append(data["candidates"][1] | {"name": "new", "price": CHEAP})
+    (tmp_path / "scout").symlink_to(tiny_llama)
+    (tmp_path / "pool.yaml").write_text(json.dumps(data))  # JSON is YAML
+    (tmp_path / "solved.jsonl").write_text('{"prompt": "what is 1", "solution": "the fox", "task": "a"}\n')
+    (tmp_path / "results.csv").write_text("model,task,accuracy\nknown,a,0.95\n")
+    named = [f"{name}={tiny_llama}" for name in ("known", "new")]
+    given = ("--solutions", tmp_path / "solved.jsonl", "--results", tmp_path / "results.csv")
+    ranked = {row["model"]: row for row in command("forecast", "rank", *named, *given)["models"]}
+    joining = ("--pool", tmp_path / "pool.yaml", "--level", ranked["new"]["level"], "-o", tmp_path / "wider")
+    command("add", tmp_path / "router", "new", *joining)
+    assert chosen("wider", HARD, 0.6) == "new"
+
+    long = EASY + "0" * 300
+    assert chosen("router", long, 0.7) == "s"
+    told = ("--candidate", "s", "--limit", 512, "--seen", 60, "-o", tmp_path / "longer")
+    command(
+        "forecast", "context", falling_answers(tmp_path / "by-length"), "--router", tmp_path / "router", *told
+    )
+    assert chosen("longer", EASY, 0.7) == "s"
+    assert chosen("longer", long, 0.7) != "s"
+
+
+CHEAP = {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.2}
+
+
+def graded_checkpoints(folder: Path) -> Path:
+    """Half of the answers of `early` are right, nearly all of the thirty graded ones of `late`."""
+    queries = Queries.build([f"{'fox ' * (1 + i % 8)}dog {i}" for i in range(80)])
+    early = np.array([float(i % 8 < 4) for i in range(80)])
+    late = np.array([float(i != 3) if i < 30 else np.nan for i in range(80)])
+    Outcomes.build(queries, ["early", "late"], np.column_stack([early, late])).save(folder)
+    return folder
+
+
+def falling_answers(folder: Path) -> Path:
+    """Answers of `s` that are right up to 150 tokens."""
+    tokens = np.repeat(np.linspace(10, 400, 12), 40)
+    right = np.where(tokens < 150, np.arange(480) % 20 > 0, np.arange(480) % 10 == 0).astype(float)
+    queries = Queries.build([f"question {i}" for i in range(480)])
+    Outcomes.build(queries, ["s"], right[:, None], input_tokens=tokens[:, None]).save(folder)
+    return folder

@@ -13,7 +13,7 @@ from eval.benchmarks.row import Row, Setting
 
 def benchmark(setting: Setting) -> Iterator[Row]:
     """Yield all rows, the quick ones first."""
-    from eval.benchmarks.forecast import checkpoints, contexts, curves, passes, ranks
+    from eval.benchmarks.forecast import checkpoints, contexts, curves, decisions, passes, ranks, speed
 
-    for part in (contexts, passes, curves, checkpoints, ranks):
+    for part in (contexts, passes, curves, checkpoints, speed, ranks, decisions):
         yield from part.rows(setting)

@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 
 from eval.grading.graders import exact
-from eval.ladder.questions import FAMILIES, Question, draw
+from eval.ladder.questions import FAMILIES, Question, Split, draw
 from eval.ladder.sequences import target_text
 from eval.tables import Floats, write_atomically
 from probes.errors import UsageError
-from probes.forecast.teacher import Solution
+from probes.forecast.solutions import Solution
 
 MODES = ("direct", "think")
 MOST_TOKENS = {"direct": 12, "think": 128}
+PER_FAMILY = 60
+"""Questions of each family that models are asked."""
+TEACH_PER_FAMILY = 125
+TEACH_LARGEST = 60
+"""Questions of each family that a probe learns from, and for the largest rung, whose answers take longest."""
 ROWS_AT_ONCE = 320
 _SEED = 7
 
@@ -37,9 +42,9 @@ class Exam:
     questions: tuple[Question, ...]
 
     @classmethod
-    def draw(cls, per_family: int, *, seed: int = _SEED) -> Exam:
-        """Questions that no model was taught."""
-        drawn = draw(per_family * len(FAMILIES), seed, "test")
+    def draw(cls, per_family: int, *, split: Split = "test", seed: int = _SEED) -> Exam:
+        """Questions that no model was taught; ``fit`` for what probes learn from."""
+        drawn = draw(per_family * len(FAMILIES), seed, split)
         return cls(tuple(drawn))
 
     def __len__(self) -> int:

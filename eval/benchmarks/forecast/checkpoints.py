@@ -1,114 +1,200 @@
-"""A probe frozen at an earlier checkpoint of the ladder, applied to the later ones."""
+"""Probes on the ladder's own activations: at each checkpoint, and frozen at one for all later ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import MODES, Exam, graded, kwargs
+from eval.benchmarks.forecast.answers import (
+    MODES,
+    PER_FAMILY,
+    TEACH_LARGEST,
+    TEACH_PER_FAMILY,
+    Exam,
+    graded,
+    kwargs,
+)
 from eval.benchmarks.forecast.models import Series, ladder_runs
 from eval.benchmarks.row import Row, Setting
 from eval.pictures.forecast_plots import training_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats
 from probes.errors import UsageError
-from probes.forecast.powered import set_accuracy
-from probes.forecast.states import States, read_folder
-from probes.forecast.transfer import CheckpointProbe, fit_probe
+from probes.files import whole_file
+from probes.forecast.powered import canary, set_accuracy
+from probes.forecast.states import read_folder
+from probes.forecast.transfer import fit_probe
 from probes.metrics import auroc_within
 
+LARGEST = "ladder-l"
+DIRECT_ONLY = ("direct",)
+"""The largest rung's worked answers would need an hour."""
 CANARY = 100
 N_CANARIES = 20
 FIRST = 0.1
-"""Share of training from which a checkpoint may teach a probe: before, hardly any answer is right."""
+"""Share of training from which checkpoints are asked: before, they have seen drills and answer nothing."""
+QUICK = 6, 20
+"""Questions a family in --quick: asked, and learnt from."""
 
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """One run in one mode: states and answers of every checkpoint."""
+    """One run in one mode: a probe of every checkpoint, applied to all of them.
+
+    Attributes
+    ----------
+    name : str
+        Run and mode.
+    shares : tuple of float
+        Of training, T of them.
+    forecast : ndarray of shape (T, T, n)
+        Success foreseen by the probe of one checkpoint (first axis), fitted to its answers to other
+        questions, from the activations of another; NaN where those answers teach nothing.
+    correct : ndarray of shape (T, n)
+        True answers.
+    families : ndarray of shape (n,)
+        Of the questions.
+    """
 
     name: str
     shares: tuple[float, ...]
-    states: tuple[States, ...]
-    correct: tuple[Floats, ...]
+    forecast: Floats
+    correct: Floats
+    families: Floats
+
+    @property
+    def sources(self) -> list[int]:
+        """Checkpoints that have a probe."""
+        return [i for i in range(len(self.shares)) if not np.isnan(self.forecast[i]).any()]
+
+    def area(self, source: int, target: int) -> float:
+        """AUROC within family of one checkpoint's probe on another's questions."""
+        return auroc_within(self.forecast[source, target], self.correct[target], self.families)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     """AUROC of own probes, of frozen ones, and the set's accuracy with a canary."""
-    exam = Exam.draw(4 if setting.quick else 60)
     runs = ladder_runs(setting)
     runs = runs[:1] if setting.quick else runs
-    shape = f"{len(runs)} runs, {[len(run.folders) for run in runs]} checkpoints, {len(exam)} questions"
-    watched = [watch(run, exam, mode, setting) for run in runs for mode in MODES]
-    own, frozen, errors, pictures = [], [], [], {}
-    for one in watched:
-        fits = [_probe(states, right) for states, right in zip(one.states, one.correct, strict=True)]
-        own += [
-            auroc_within(fit.out_of_fold, right, np.array(exam.families))
-            for fit, right in zip(fits, one.correct, strict=True)
-            if fit is not None
-        ]
-        source = next((i for i, fit in enumerate(fits) if fit is not None and one.shares[i] >= FIRST), None)
-        fit = None if source is None else fits[source]
-        if source is None or fit is None:
-            continue
-        values, missed, line = follow(one, source, fit, exam)
-        frozen += values
-        errors += missed
-        pictures[one.name] = line
-    if pictures:
-        write_frontier(setting.work / "forecast" / "training.svg", training_picture(pictures))
-    yield _row(f"checkpoint: AUROC per question, within family ({shape})", ">= .80", own, 0.80)
-    yield _row(f"frozen earlier to later: AUROC within family ({shape})", ">= .78", frozen, 0.78)
-    measured = (
-        f"mean absolute error {np.nanmean(errors):.3f}" if errors else "unmeasured: no later checkpoint"
-    )
-    met = bool(np.nanmean(errors) <= 0.03) if errors else None
-    yield Row(f"set accuracy of later checkpoints, canary of {CANARY} questions", "<= .03", measured, met)
+    exam = Exam.draw(QUICK[0] if setting.quick else PER_FAMILY)
+    watched = [
+        watch(run, exam, _teach(run, setting), mode, setting)
+        for run in runs
+        for mode in (DIRECT_ONLY if run.name == LARGEST else MODES)
+    ]
+    learnt = "/".join(str(len(_teach(run, setting))) for run in runs)
+    shape = f"{len(watched)} runs and modes, {learnt} questions learnt, {len(exam)} asked"
+    yield _own(watched, shape)
+    yield _frozen(watched, shape)
+    yield _accuracy(watched, setting)
 
 
-def watch(run: Series, exam: Exam, mode: str, setting: Setting) -> Watched:
-    """Read and grade every checkpoint of a run."""
+def _teach(run: Series, setting: Setting) -> Exam:
+    """Questions that probes learn from; no model was taught them, and none of them is asked."""
+    each = QUICK[1] if setting.quick else TEACH_LARGEST if run.name == LARGEST else TEACH_PER_FAMILY
+    return Exam.draw(each, split="fit")
+
+
+def watch(run: Series, exam: Exam, teach: Exam, mode: str, setting: Setting) -> Watched:
+    """Read and grade every checkpoint of a run; what was foreseen is kept under --work."""
     kept = setting.work / "forecast" / "answers"
-    conversations = exam.conversations()
-    states = [read_folder(f, conversations, template_kwargs=kwargs(mode)) for f in run.folders.values()]
-    correct = [graded(f, exam, kept, modes=[mode])[0] for f in run.folders.values()]
-    return Watched(f"{run.name} {mode}", tuple(run.folders), tuple(states), tuple(correct))
+    folders = {share: folder for share, folder in run.folders.items() if share >= FIRST}
+    correct = np.array([graded(folder, exam, kept, modes=[mode])[0] for folder in folders.values()])
+    digest = hashlib.sha256((folders[max(folders)] / "model.safetensors").read_bytes()).hexdigest()[:16]
+    place = setting.work / "forecast" / "watched" / f"{run.name}-{mode}-{len(teach)}-{len(exam)}-{digest}.npy"
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found = _foreseen(list(folders.values()), exam, teach, mode, kept)
+        with whole_file(place) as fresh, fresh.open("wb") as handle:
+            np.save(handle, found)
+    return Watched(f"{run.name} {mode}", tuple(folders), np.load(place), correct, np.array(exam.families))
 
 
-def follow(
-    one: Watched, source: int, fit: CheckpointProbe, exam: Exam
-) -> tuple[list[float], list[float], tuple[Floats, Floats, Floats, Floats]]:
-    """AUROC and canary error on each later checkpoint, and what the picture shows."""
-    values, missed, points = [], [], []
-    rng = np.random.default_rng(0)
-    for i in range(source + 1, len(one.shares)):
-        forecast, right = fit.predict(one.states[i], centre=True), one.correct[i]
-        values.append(auroc_within(forecast, right, np.array(exam.families)))
-        size = min(CANARY, len(right) // 2)
-        found = []
-        for _ in range(N_CANARIES):
-            rows = rng.choice(len(right), size, replace=False)
-            found.append(set_accuracy(forecast, rows, right[rows]))
-        missed += [abs(one_set.value - float(right.mean())) for one_set in found]
-        first = found[0]
-        points.append((one.shares[i], float(right.mean()), first.value, (first.high - first.low) / 2))
-    columns = np.array(points).reshape(-1, 4).T
-    return values, missed, (columns[0], columns[1], columns[2], columns[3])
+def _foreseen(folders: Sequence[Path], exam: Exam, teach: Exam, mode: str, kept: Path) -> Floats:
+    """Success [T, T, n] of the questions asked, by each checkpoint's probe from each one's activations."""
+    asked = [read_folder(one, exam.conversations(), template_kwargs=kwargs(mode)) for one in folders]
+    table = np.full((len(folders), len(folders), len(exam)), np.nan)
+    for source, folder in enumerate(folders):
+        learnt = graded(folder, teach, kept, modes=[mode])[0]
+        read = read_folder(folder, teach.conversations(), template_kwargs=kwargs(mode))
+        try:
+            probe = fit_probe(read, learnt)
+        except UsageError:  # all right or all wrong: nothing to learn from
+            continue
+        table[source] = [probe.predict(states) for states in asked]
+    return table
 
 
-def _probe(states: States, right: Floats) -> CheckpointProbe | None:
-    try:
-        return fit_probe(states, right)
-    except UsageError:  # all right or all wrong: nothing to learn from
-        return None
+def _own(watched: Sequence[Watched], shape: str) -> Row:
+    """Each checkpoint's own probe on questions that it has not seen."""
+    every = {(one.name, i): one.area(i, i) for one in watched for i in one.sources}
+    last = [value for (name, i), value in every.items() if i == _length(watched, name) - 1]
+    first = [value for (_, i), value in every.items() if i == 0]
+    values = [value for value in every.values() if not np.isnan(value)]
+    title, reach = f"checkpoint: AUROC per question, within family ({shape})", ">= .80"
+    if not values:
+        return Row(title, reach, "unmeasured: no checkpoint that is right and wrong", None)
+    measured = (
+        f"mean {np.mean(values):.3f} over {len(values)} checkpoints, from {min(values):.3f} to"
+        f" {max(values):.3f}; at the end of training {np.nanmean(last):.3f}, at its first tenth"
+        f" {np.nanmean(first):.3f}"
+    )
+    return Row(title, reach, measured, bool(np.mean(values) >= 0.80))
 
 
-def _row(what: str, reach: str, values: list[float], least: float) -> Row:
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return Row(what, reach, "unmeasured: no checkpoint that is right and wrong", None)
-    low = f"mean {np.mean(known):.3f}, from {min(known):.3f} to {max(known):.3f}"
-    return Row(what, reach, low, bool(np.mean(known) >= least))
+def _length(watched: Sequence[Watched], name: str) -> int:
+    return next(len(one.shares) for one in watched if one.name == name)
+
+
+def _frozen(watched: Sequence[Watched], shape: str) -> Row:
+    """Every probe on all later checkpoints."""
+    found = [
+        (source, one.area(source, target))
+        for one in watched
+        for source in one.sources
+        for target in range(source + 1, len(one.shares))
+    ]
+    values = [value for _, value in found if not np.isnan(value)]
+    title, reach = f"frozen earlier to later: AUROC within family ({shape})", ">= .78"
+    if not values:
+        return Row(title, reach, "unmeasured: no later checkpoint that is right and wrong", None)
+    by_source = [np.nanmean([v for s, v in found if s == source]) for source in sorted({s for s, _ in found})]
+    steps = ", ".join(
+        f"{watched[0].shares[source]:.2g}: {value:.3f}" for source, value in enumerate(by_source)
+    )
+    measured = f"mean {np.mean(values):.3f} over {len(values)} pairs; by the share at which it froze {steps}"
+    return Row(title, reach, measured, bool(np.mean(values) >= 0.78))
+
+
+def _accuracy(watched: Sequence[Watched], setting: Setting) -> Row:
+    """The set's accuracy at all later checkpoints, each probe frozen, from a canary of their grades."""
+    missed, alone, inside, pictures = [], [], [], {}
+    for one in watched:
+        points = []
+        for target in [i + 1 for i in one.sources if i + 1 < len(one.shares)]:
+            right, forecast = one.correct[target], one.forecast[target - 1, target]
+            for seed in range(N_CANARIES):
+                rows = canary(forecast, min(CANARY, len(right) // 2), seed=seed)
+                found = set_accuracy(forecast, rows, right[rows])
+                missed.append(abs(found.value - float(right.mean())))
+                inside.append(found.low <= right.mean() <= found.high)
+                drawn = np.random.default_rng(seed).choice(len(right), len(rows), replace=False)
+                alone.append(abs(float(right[drawn].mean() - right.mean())))
+                if seed == 0:
+                    middle, reach = (found.low + found.high) / 2, (found.high - found.low) / 2
+                    points.append((one.shares[target], float(right.mean()), middle, reach))
+        columns = np.array(points).reshape(-1, 4).T
+        pictures[one.name] = columns[0], columns[1], columns[2], columns[3]
+    what = f"set accuracy of later checkpoints, probe of the one before, canary of {CANARY} questions"
+    if not missed:
+        return Row(what, "<= .03", "unmeasured: no later checkpoint", None)
+    write_frontier(setting.work / "forecast" / "training.svg", training_picture(pictures))
+    measured = (
+        f"mean absolute error {np.mean(missed):.4f} (as many grades alone {np.mean(alone):.4f}); the 95%"
+        f" interval holds {np.mean(inside):.1%} of {len(inside)}"
+    )
+    return Row(what, "<= .03", measured, bool(np.mean(missed) <= 0.03))

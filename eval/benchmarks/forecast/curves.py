@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
 
-from eval.benchmarks.forecast.answers import Exam, graded
+from eval.benchmarks.forecast.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.mixtures import mixture_runs
 from eval.benchmarks.forecast.models import Series, ladder_runs
+from eval.benchmarks.forecast.readings import read
 from eval.benchmarks.row import Row, Setting
+from eval.ladder.sizes import SIZES
+from eval.pictures.forecast_plots import curve_picture
+from eval.pictures.plots import write_frontier
 from eval.tables import Floats, read_csv
-from probes.errors import UsageError
-from probes.forecast.curve import fit_curve
+from probes.forecast.curve import LEAST_POINTS, Curve, fit_curve
 from probes.forecast.proxies import PROXIES
-from probes.forecast.teacher import Teacher
+from probes.forecast.siblings import STRETCH, Siblings
 
 SHARE = 1 / 18 + 1e-6
-PROXY = "top5/frequency"
-BASELINE = "nll/uniform"
+LATER = 0.1
+"""Share of training from which a rung's checkpoints are let answer: before, it has seen drills only."""
+CANDIDATES = ("top5/frequency", "top1/frequency", "reciprocal_rank/uniform", "nll/frequency")
+"""Proxies of which the other runs choose one; the first is the paper's."""
+TEXT = "text"
+DRAWN = "1B-5xC"
+"""The run that the picture shows."""
 PYTHIA_TASKS = ("arc_easy", "lambada_openai", "piqa", "sciq", "winogrande")
 
 
@@ -26,96 +38,227 @@ def rows(setting: Setting) -> Iterator[Row]:
     """Root mean squared errors of the accuracy at the end."""
     yield _public(setting, "pythia_evals", pythia, "Pythia, mean of five tasks")
     yield _public(setting, "olmo_ladder", olmo, "OLMo ladder, mean of its tasks")
+    yield from _olmo_losses(setting)
     yield _ladder(setting)
 
 
-def _public(setting: Setting, name: str, read: object, what: str) -> Row:
-    title, reach = f"curve: first 1/18 of training to the end, accuracies of {what}", "RMSE <= .03"
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A public training run: steps and values [n] of it, and the size of its model."""
+
+    name: str
+    size: str
+    steps: Floats
+    values: Floats
+
+    @property
+    def early(self) -> npt.NDArray[np.bool_]:
+        """Points of the first eighteenth."""
+        return np.asarray(self.steps <= SHARE * self.steps.max())
+
+    @property
+    def compute(self) -> float:
+        """Parameters times steps of the whole run: its compute in some unit."""
+        digits, unit = float(self.size[:-1]), {"m": 1e6, "b": 1e9}[self.size[-1].lower()]
+        return digits * unit * float(self.steps.max())
+
+
+def _public(setting: Setting, name: str, read: Callable[[Path], list[Recorded]], what: str) -> Row:
+    title = f"curve: first 1/18 of training to the end, accuracies of {what}"
+    path = _file(setting, name)
+    if path is None:
+        return Row(title, "RMSE <= .03", "unmeasured: needs checkpoints under --data", None)
+    runs = [run for run in read(path) if run.early.sum() >= LEAST_POINTS]
+    miss: dict[str, list[float]] = {"alone": [], "siblings": [], "last": [], "size": []}
+    covered = []
+    for run in runs:
+        truth = float(run.values[-1])
+        curve = _with_siblings(run, runs)
+        if run.name == DRAWN:
+            _draw(curve, run, setting)
+        low, high = curve.interval(run.steps.max())
+        covered.append(low <= truth <= high)
+        alone = fit_curve(run.steps[run.early], run.values[run.early], bounds=(0.0, 1.0))
+        for name_of, value in (
+            ("siblings", curve(run.steps.max())),
+            ("alone", alone(run.steps.max())),
+            ("last", run.values[run.early][-1]),
+            ("size", _by_size(run, runs)),
+        ):
+            miss[name_of].append(float(value) - truth)
+    rmse = {one: _rms(values) for one, values in miss.items()}
+    measured = (
+        f"RMSE {rmse['siblings']:.3f} over {len(runs)} runs, prior from runs of other sizes (95% interval"
+        f" holds {sum(covered)} of {len(covered)}); without such runs {rmse['alone']:.3f}; the last early"
+        f" value unchanged {rmse['last']:.3f}; a line through the others' ends by log compute"
+        f" {rmse['size']:.3f}"
+    )
+    return Row(title, "RMSE <= .03", measured, rmse["siblings"] <= 0.03)
+
+
+def _with_siblings(run: Recorded, runs: Sequence[Recorded]) -> Curve:
+    """The run's curve from its own beginning and from runs of other sizes."""
+    others = [one for one in runs if one.size != run.size]
+    reach = float(run.steps[run.early].max() / run.steps.max())
+    found = Siblings.learn(
+        [(one.steps, one.values) for one in others], reach, sizes=[one.compute for one in others]
+    )
+    end = float(run.steps.max())
+    return found.foresee(run.steps[run.early], run.values[run.early], end, size=run.compute)
+
+
+def _draw(curve: Curve, run: Recorded, setting: Setting) -> None:
+    early = run.early & (run.steps >= run.steps[run.early].max() / STRETCH)
+    later = run.steps[~run.early], run.values[~run.early]
+    end = float(run.steps.max())
+    picture = curve_picture(curve, run.steps[early], run.values[early], end, later)
+    write_frontier(setting.work / "forecast" / "curve.svg", picture)
+
+
+def _by_size(run: Recorded, runs: Sequence[Recorded]) -> float:
+    """The end by compute alone, as if nothing were known of the run itself."""
+    others = [one for one in runs if one.size != run.size]
+    slope, level = np.polyfit(
+        np.log([one.compute for one in others]), [float(one.values[-1]) for one in others], 1
+    )
+    return float(level + slope * np.log(run.compute))
+
+
+def _olmo_losses(setting: Setting) -> Iterator[Row]:
+    """The paper's way: carry a loss on to the end, and read the accuracy off other runs' last points."""
+    title = "curve: OLMo ladder, loss carried on and read as accuracy through runs of other sizes"
+    path = _file(setting, "olmo_ladder")
+    if path is None:
+        yield Row(title, "at most half of cross-entropy's", "unmeasured: needs --data", None)
+        return
+    accuracy = {run.name: run for run in olmo(path)}
+    rmse = {}
+    for label, columns in (("answers", "eval/downstream_bpb/"), ("text", "CrossEntropyLoss")):
+        runs = [run for run in olmo(path, columns) if run.name in accuracy]
+        miss = []
+        for run in runs:
+            loss = float(_with_siblings(run, runs)(run.steps.max()))
+            others = [one for one in runs if one.size != run.size]
+            x = np.array([one.values[-1] for one in others])
+            y = np.array([accuracy[one.name].values[-1] for one in others])
+            slope, level = np.polyfit(x, y, 1)
+            miss.append(level + slope * loss - float(accuracy[run.name].values[-1]))
+        rmse[label] = _rms(miss)
+    measured = (
+        f"RMSE {rmse['answers']:.3f} by nats of right answers, {rmse['text']:.3f} by those of running text"
+    )
+    yield Row(title, "RMSE <= .03, half of text's", measured, rmse["answers"] <= min(0.03, rmse["text"] / 2))
+
+
+def _file(setting: Setting, name: str) -> Path | None:
     path = None if setting.data is None else setting.data / "checkpoints" / f"{name}.csv.gz"
-    if path is None or not path.is_file():
-        return Row(title, reach, "unmeasured: needs checkpoints under --data", None)
-    miss, still = [], []
-    for t, values in read(path):  # type: ignore[operator]
-        early = t <= SHARE * t.max()
-        try:
-            fitted = fit_curve(t[early], values[early], bounds=(0.0, 1.0))
-        except UsageError:  # too few early checkpoints
-            continue
-        miss.append(float(fitted(t.max())) - float(values[t.argmax()]))
-        still.append(float(values[early][-1]) - float(values[t.argmax()]))
-    if not miss:
-        return Row(title, reach, "unmeasured: no run has three early checkpoints", None)
-    rmse, kept = (float(np.sqrt(np.mean(np.square(one)))) for one in (miss, still))
-    measured = f"RMSE {rmse:.3f} over {len(miss)} runs; the last early value unchanged: {kept:.3f}"
-    return Row(title, reach, measured, rmse <= 0.03)
+    return path if path is not None and path.is_file() else None
 
 
-def pythia(path: Path) -> list[tuple[Floats, Floats]]:
-    """Steps and mean zero-shot accuracy of each model of the suite."""
+def _rms(miss: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(miss))))
+
+
+def pythia(path: Path) -> list[Recorded]:
+    """Mean zero-shot accuracy of each model of the suite at each step."""
+    cell = read_csv(path).columns
+    names = ("suite", "model", "kind", "step", "shots", "task", "metric", "value")
+    points: dict[str, dict[float, dict[str, float]]] = {}
+    for suite, model, kind, step, shots, task, metric, value in zip(*(cell[n] for n in names), strict=True):
+        if (suite, kind, shots, metric) == ("pythia-v1", "zero-shot", "0", "acc") and task in PYTHIA_TASKS:
+            points.setdefault(model, {}).setdefault(float(step or 0), {})[task] = float(value)
+    found = []
+    for model, steps in points.items():
+        whole = {step: list(one.values()) for step, one in steps.items() if len(one) == len(PYTHIA_TASKS)}
+        found.append(_recorded(model, model.split("-")[1], whole))
+    return found
+
+
+def olmo(path: Path, columns: str = "eval/downstream/") -> list[Recorded]:
+    """Mean over the validation columns of a kind, of those that every run has throughout."""
     table = read_csv(path)
-    cell = table.columns
-    points: dict[str, dict[float, list[float]]] = {}
-    for suite, model, step, shots, task, metric, value in zip(
-        *(cell[name] for name in ("suite", "model", "step", "shots", "task", "metric", "value")), strict=True
-    ):
-        if suite == "pythia-v1" and shots == "0" and metric == "acc" and task in PYTHIA_TASKS and step:
-            points.setdefault(model, {}).setdefault(float(step), []).append(float(value))
-    return [_series(one) for one in points.values()]
-
-
-def olmo(path: Path) -> list[tuple[Floats, Floats]]:
-    """Steps and mean accuracy over the validation tasks of each run."""
-    table = read_csv(path)
-    names = [name for name in table.columns if name.startswith("eval/downstream/") and "_val_" in name]
+    losses = columns == "CrossEntropyLoss"
+    names = [n for n in table.columns if (n.endswith(columns) if losses else n.startswith(columns))]
+    names = [n for n in names if n.startswith("eval/") and (losses or "_val_" in n)]
+    names = [n for n in names if all(table.columns[n])]
     points: dict[str, dict[float, list[float]]] = {}
     for row, (run, step) in enumerate(zip(table.columns["run"], table.columns["_step"], strict=True)):
-        cells = [table.columns[name][row] for name in names]
-        if all(cells) and step and float(step) > 0:
-            points.setdefault(run, {})[float(step)] = [float(cell) for cell in cells]
-    return [_series(one) for one in points.values()]
+        points.setdefault(run, {})[float(step)] = [float(table.columns[name][row]) for name in names]
+    return [_recorded(run, run.split("-")[0], one) for run, one in points.items()]
 
 
-def _series(points: dict[float, list[float]]) -> tuple[Floats, Floats]:
-    t = np.array(sorted(step for step in points if step > 0))
-    return t, np.array([np.mean(points[step]) for step in t])
+def _recorded(name: str, size: str, points: dict[float, list[float]]) -> Recorded:
+    steps = np.array(sorted(step for step in points if step > 0))
+    return Recorded(name, size, steps, np.array([np.mean(points[step]) for step in steps]))
 
 
 def _ladder(setting: Setting) -> Row:
     """Each run's end from its own first proxies, read as accuracy through the other runs."""
-    title, reach = "curve: first 1/18 of training to the end, ladder", "RMSE <= .03, half of cross-entropy's"
-    runs = [run for run in ladder_runs(setting) if len(run.folders) >= 5]
-    if len(runs) < 2 or setting.quick:
-        return Row(
-            title, reach, f"unmeasured: {len(runs)} runs with checkpoints, --quick {setting.quick}", None
-        )
-    exam = Exam.draw(15)
-    read = [_read(run, exam, setting) for run in runs]
-    found = {}
-    for name in (PROXY, BASELINE):
-        column = PROXIES.index(name)
-        found[name] = [
-            _end(read, i, column) - float(read[i][2][-1]) for i in range(len(runs)) if len(read) > 1
-        ]
-    rmse = {name: float(np.sqrt(np.mean(np.square(miss)))) for name, miss in found.items()}
-    measured = ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
-    return Row(title, reach, measured, rmse[PROXY] <= min(0.03, rmse[BASELINE] / 2))
+    title = "curve: first 1/18 of training to the end, ladder and mixtures"
+    reach = "RMSE <= .03, half of cross-entropy's"
+    if setting.quick or not ladder_runs(setting):
+        return Row(title, reach, "unmeasured in --quick, or no checkpoints", None)
+    runs = [_watched(run, setting) for run in (*ladder_runs(setting), *mixture_runs(setting))]
+    miss: dict[str, list[float]] = {"proxy": [], "text": [], "size": []}
+    for run in runs:
+        others = [one for one in runs if one is not run]
+        name = min(CANDIDATES, key=lambda one: _rms([_end(o, others, one) - o.ends for o in others]))
+        miss["proxy"].append(_end(run, others, name) - run.ends)
+        miss["text"].append(_end(run, others, TEXT) - run.ends)
+        miss["size"].append(float(np.mean([one.ends for one in others])) - run.ends)
+    rungs = len(ladder_runs(setting))
+    rmse = {name: (_rms(values[:rungs]), _rms(values)) for name, values in miss.items()}
+    measured = (
+        f"{rungs} rungs / all {len(runs)} runs: proxy {rmse['proxy'][0]:.3f} / {rmse['proxy'][1]:.3f},"
+        f" cross-entropy on training text {rmse['text'][0]:.3f} / {rmse['text'][1]:.3f}, mean of the other"
+        f" runs {rmse['size'][0]:.3f} / {rmse['size'][1]:.3f}"
+    )
+    return Row(title, reach, measured, rmse["proxy"][0] <= min(0.03, rmse["text"][0] / 2))
 
 
-def _read(run: Series, exam: Exam, setting: Setting) -> tuple[Floats, Floats, Floats]:
-    """Tokens, mean proxies [checkpoints, 80] and accuracy of each checkpoint."""
-    kept = setting.work / "forecast" / "answers"
-    values = [np.nanmean(Teacher(f).score(exam.solutions()).values, axis=0) for f in run.folders.values()]
-    accuracy = [float(graded(f, exam, kept).mean()) for f in run.folders.values()]
-    return np.array(list(run.folders)) * run.tokens, np.array(values), np.array(accuracy)
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """One run: shares of training [T], numbers by name [T], size, and true accuracies [T].
+
+    ``accuracy`` holds NaN where nobody let the model answer.
+    """
+
+    shares: Floats
+    numbers: Mapping[str, Floats]
+    parameters: float
+    accuracy: Floats
+
+    @property
+    def ends(self) -> float:
+        """Accuracy at the end."""
+        return float(self.accuracy[-1])
 
 
-def _end(read: list[tuple[Floats, Floats, Floats]], out: int, column: int) -> float:
-    """Accuracy at the end of one run, from its beginning and the other runs' relation to the proxy."""
-    t, values, _ = read[out]
-    early = t <= SHARE * t.max()
-    proxy = float(fit_curve(t[early], values[early, column])(t.max()))
-    others = [one for i, one in enumerate(read) if i != out]
-    x = np.concatenate([one[1][:, column] for one in others])
-    y = np.concatenate([one[2] for one in others])
-    order = np.argsort(x)
-    return float(np.interp(proxy, x[order], y[order]))
+def _watched(run: Series, setting: Setting) -> Watched:
+    kept, exam = setting.work / "forecast" / "answers", Exam.draw(PER_FAMILY)
+    found = [read(folder, setting) for folder in run.folders.values()]
+    numbers = {name: np.array([one.mean[PROXIES.index(name)] for one in found]) for name in CANDIDATES}
+    numbers[TEXT] = np.array([one.text_nats for one in found])
+    asked = [share >= (LATER if run.name in SIZES else 1.0) for share in run.folders]
+    accuracy = [
+        float(graded(folder, exam, kept).mean()) if ask else np.nan
+        for folder, ask in zip(run.folders.values(), asked, strict=True)
+    ]
+    return Watched(np.array(list(run.folders)), numbers, run.parameters, np.array(accuracy))
+
+
+def _end(run: Watched, others: Sequence[Watched], name: str) -> float:
+    """Accuracy at the end of one run, from its beginning and the other runs' relation to the number."""
+    others = [one for one in others if one is not run]
+    early = run.shares <= SHARE
+    belief = Siblings.learn(
+        [(one.shares, one.numbers[name]) for one in others],
+        float(run.shares[early].max()),
+        sizes=[one.parameters for one in others],
+    )
+    curve = belief.foresee(run.shares[early], run.numbers[name][early], 1.0, size=run.parameters)
+    x = np.concatenate([one.numbers[name] for one in others])
+    y = np.concatenate([one.accuracy for one in others])
+    known = ~np.isnan(y)
+    fitted = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(x[known], y[known])
+    return float(fitted.predict([float(curve(1.0))])[0])

@@ -1,18 +1,20 @@
 """Small models that differ in what they were taught: what forecasts have to tell apart.
 
-``python -m eval.benchmarks.forecast.mixtures FOLDER`` trains those that are not there yet.
+``python -m eval.benchmarks.forecast.mixtures FOLDER [MIXTURE ...]`` trains those that are not there yet.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval.benchmarks.forecast.models import Series, parameters
+from eval.benchmarks.row import Setting
 from eval.ladder.questions import FAMILIES, stream
 from eval.ladder.questions.drills import drills
 from eval.ladder.sequences import ROW_TOKENS, Batch, collate, drill_share, pack, rows
@@ -54,21 +56,20 @@ MIXTURES: dict[str, Mixture] = {
     "worked": Mixture(_ALL, think=0.95),
     "easy": Mixture(_ALL, easiest=0.4),
     "numbers": Mixture(_ALL + 3 * _NUMBERS),
-    "looking": Mixture(_ALL + 3 * _LOOKING),
     "time": Mixture(_ALL + 5 * _TIME),
     "only-looking": Mixture(_LOOKING),
     "only-numbers": Mixture(_NUMBERS),
 }
 """Every mixture by name."""
 
-TARGET = replace(SIZES["ladder-s"], tokens=1_000_000, batch_tokens=2_304)
-"""Size and length of the runs that are forecast."""
+TARGET = replace(SIZES["ladder-s"], name="target", tokens=2_000_000, batch_tokens=2_304)
+"""The runs that are forecast: the smallest rung, a twenty-eighth as long."""
 
-SMALL = Size("small", 16, 1, 1, 1, 32, 130_000, 768, 8e-3, 8e-3)
-"""About a hundredth of their compute: a sixth of the parameters, an eighth of the tokens."""
+SMALL = Size("small", 16, 1, 1, 1, 32, 115_000, 384, 8e-3, 8e-3)
+"""A hundredth of their compute: a sixth of the parameters, a seventeenth of the tokens."""
 
-TINY = replace(SMALL, name="tiny", tokens=13_000, batch_tokens=384)
-"""About a thousandth of their compute."""
+TINY = replace(SMALL, name="tiny", tokens=11_500, batch_tokens=192)
+"""A thousandth of their compute."""
 
 
 def batches(
@@ -90,41 +91,32 @@ def batches(
             seen += height * ROW_TOKENS
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training run: its folder, and its checkpoints with their shares of training, the last at 1."""
-
-    name: str
-    mixture: str
-    folders: dict[float, Path]
-    parameters: int
-    tokens: int
-
-
-def run_of(folder: Path, mixture: str, size: Size) -> Run:
+def run_of(folder: Path, mixture: str, size: Size) -> Series:
     """Where the run of a mixture and size stands."""
     name = f"{mixture}-{size.name}"
     folders = {share: checkpoint_folder(folder, name, share) for share in CHECKPOINT_SHARES[:-1]}
-    return Run(name, mixture, {**folders, 1.0: folder / name}, _parameters(size), size.tokens)
+    return Series(name, {**folders, 1.0: folder / name}, size.tokens, parameters(size))
 
 
-def train_missing(folder: Path, size: Size, *, seed: int = 0) -> list[Run]:
-    """All mixtures of a size; those that are not there yet are trained now."""
-    runs = [run_of(folder, mixture, size) for mixture in MIXTURES]
-    for run in runs:
+def train_missing(
+    folder: Path, size: Size, *, seed: int = 0, names: Sequence[str] = tuple(MIXTURES)
+) -> list[Series]:
+    """Mixtures of a size; those that are not there yet are trained now."""
+    runs = [run_of(folder, name, size) for name in names]
+    for run, name in zip(runs, names, strict=True):
         if not (folder / run.name / "training.json").is_file():
-            source = partial(batches, mixture=MIXTURES[run.mixture])
+            source = partial(batches, mixture=MIXTURES[name])
             train(replace(size, name=run.name), folder, seed=seed, source=source)
     return runs
 
 
-def _parameters(size: Size) -> int:
-    from transformers import LlamaForCausalLM
-
-    return sum(p.numel() for p in LlamaForCausalLM(size.config(512)).parameters())
+def mixture_runs(setting: Setting, size: Size = TARGET) -> list[Series]:
+    """The runs of a size under --work, trained where they are not there yet: minutes each."""
+    return train_missing(setting.work / "forecast" / "mixtures", size)
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    for one in (TINY, SMALL, TARGET):
-        train_missing(target, one)
+    chosen = sys.argv[2:] or list(MIXTURES)
+    for one in (TARGET, SMALL, TINY):
+        train_missing(target, one, names=chosen)

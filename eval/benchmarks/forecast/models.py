@@ -7,9 +7,11 @@ from pathlib import Path
 
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
-from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES, Size
 from eval.ladder.train import checkpoint_folder
 
+VOCABULARY = 471
+"""Tokens of the ladder's tokeniser."""
 RUNS = "ladder-runs"
 """Under --work: ``checkpoints/NAME/SHARE`` and ``NAME``, as `foresight ladder train` writes them."""
 
@@ -26,11 +28,14 @@ class Series:
         Model folders by share of training, earliest first.
     tokens : int
         Tokens of the whole training.
+    parameters : int
+        Of the model.
     """
 
     name: str
     folders: dict[float, Path]
     tokens: int
+    parameters: int
 
 
 def ladder_runs(setting: Setting, *, least: int = 2) -> list[Series]:
@@ -43,8 +48,15 @@ def ladder_runs(setting: Setting, *, least: int = 2) -> list[Series]:
             if place is not None:
                 folders[share] = place
         if len(folders) >= least:
-            found.append(Series(name, folders, size.tokens))
+            found.append(Series(name, folders, size.tokens, parameters(size)))
     return found
+
+
+def parameters(size: Size) -> int:
+    """Weights of a model of this size, tied embeddings once."""
+    head = 32 * (2 * size.heads + 2 * size.kv_heads) * size.hidden
+    block = head + 3 * size.hidden * size.mlp + 2 * size.hidden
+    return size.layers * block + size.hidden * (VOCABULARY + 1)
 
 
 def _place(setting: Setting, name: str, share: float) -> Path | None:

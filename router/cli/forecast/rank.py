@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,16 @@ from router.cli.forecast.options import Device, Json, named
 from router.cli.output import out, progress, say, write_json
 
 if TYPE_CHECKING:
-    from probes.forecast.teacher import Scored, Solution
+    from probes.forecast.solutions import Scored, Solution
 
 EXAMPLE = "Example: foresight forecast rank new/ old-a/ old-b/ --solutions solved.jsonl --results acc.csv"
 
 
 def rank(
-    models: Annotated[list[str], typer.Argument(metavar="MODELS", help="NAME=FOLDER, or folders.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODELS", help="NAME=FOLDER, folders, or NAME=URL of a vLLM server."),
+    ],
     solutions: Annotated[
         Path, typer.Option(help="JSONL: prompt or messages, solution, and optionally task, template_kwargs.")
     ],
@@ -35,16 +39,16 @@ def rank(
     as_json: Json = False,
 ) -> None:
     """Order models, and forecast the levels of new ones, from what they think of experts' solutions."""
-    from probes.forecast.teacher import Teacher
-
-    chosen = [named(model) for model in models]
+    chosen = [_place(model, by_bytes) for model in models]
     read = read_solutions(solutions)
     scored: dict[str, Scored] = {}
-    for name, folder in chosen:
-        with progress(f"Reading {name}") as told:
-            scored[name] = Teacher(folder, device=device).score(
-                read, last_tokens=last, by_bytes=by_bytes, progress=told
+    for name, place in chosen:
+        if name in scored:
+            raise UsageError(
+                f"Two models are called {name!r}.", param="models", hint="Name them: NAME=FOLDER."
             )
+        with progress(f"Reading {name}") as told:
+            scored[name] = _scored(place, device, read, last, by_bytes, told)
     rows = _ranking(scored, _results(results), method)
     if as_json:
         write_json({"models": rows, "proxies": {name: _means(one) for name, one in scored.items()}})
@@ -59,11 +63,43 @@ def rank(
         say("Without --results the score is minus the solutions' mean negative log-likelihood.")
 
 
+def _place(model: str, by_bytes: bool) -> tuple[str, str | Path]:
+    """A model's name, and its folder or the address of the server that has it."""
+    name, sign, place = model.partition("=")
+    if not (sign and place.startswith(("http://", "https://"))):
+        return named(model)
+    if by_bytes:
+        raise UsageError(
+            f"{name}: a server does not tell how many bytes its tokens hold.",
+            param="bytes",
+            hint="Give the model's folder, or leave --bytes out.",
+        )
+    return name, place
+
+
+def _scored(
+    place: str | Path,
+    device: str,
+    read: list[Solution],
+    last: int,
+    by_bytes: bool,
+    told: Callable[[int, int], None],
+) -> Scored:
+    if isinstance(place, str):
+        from probes.forecast.served import ServedTeacher
+
+        return ServedTeacher(place).score(read, last_tokens=last, progress=told)
+    from probes.forecast.teacher import Teacher
+
+    teacher = Teacher(place, device=device)
+    return teacher.score(read, last_tokens=last, by_bytes=by_bytes, progress=told)
+
+
 def read_solutions(path: Path) -> list[Solution]:
     """Expert solutions from JSON lines; `DataError` names the line and the field."""
     from eval.tables import read_json_lines
     from probes.encoders.conversation import as_conversation
-    from probes.forecast.teacher import Solution
+    from probes.forecast.solutions import Solution
 
     found = []
     for line, raw in read_json_lines(path):
@@ -93,11 +129,12 @@ def _results(path: Path | None) -> dict[tuple[str, str], float]:
     return dict(zip(zip(names, tasks, strict=True), rates.tolist(), strict=True))
 
 
-def _means(scored: Scored) -> dict[str, dict[str, float]]:
+def _means(scored: Scored) -> dict[str, dict[str, float | None]]:
     from probes.forecast.proxies import PROXIES
 
     return {
-        task: dict(zip(PROXIES, values.tolist(), strict=True)) for task, values in scored.by_task().items()
+        task: {name: None if v != v else v for name, v in zip(PROXIES, values.tolist(), strict=True)}
+        for task, values in scored.by_task().items()
     }
 
 

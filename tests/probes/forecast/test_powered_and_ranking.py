@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import DataError, UsageError
-from probes.forecast.powered import set_accuracy, unaided_accuracy
+from probes.forecast.powered import canary, set_accuracy, unaided_accuracy
 from probes.forecast.proxies import (
     PROXIES,
     STATISTICS,
@@ -56,7 +56,40 @@ def test_all_right_or_all_wrong_keeps_a_wide_interval(n: int, value: int, random
     forecast = np.linspace(0.1, 0.9, 200)
     found = set_accuracy(forecast, np.arange(n), np.full(n, float(value)))
     assert 0 <= found.low <= found.value <= found.high <= 1
-    assert found.high - found.low > 1e-3
+    assert found.high - found.low >= min(1.0, 3 / n) - 1e-9, "the rule of three, cut at one end only"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 60), st.integers(0, 200), st.integers(0, 99))
+def test_a_canary_is_distinct_spread_along_the_forecasts_and_can_be_the_whole_set(
+    n: int, more: int, seed: int
+) -> None:
+    forecast = np.random.default_rng(seed).random(n + more).round(1)
+    rows = canary(forecast, n, seed=seed)
+    assert len(set(rows.tolist())) == n
+    assert rows.min() >= 0
+    assert rows.max() < n + more
+    assert abs(forecast[rows].mean() - forecast.mean()) <= 1 / n + 1e-9, "a stratum's width at most"
+
+
+def test_every_question_is_as_likely_to_be_graded_and_the_error_is_less_than_at_random() -> None:
+    forecast, correct = world(3, 230)
+    drawn = np.bincount(
+        np.concatenate([canary(forecast, 50, seed=seed) for seed in range(2000)]), minlength=230
+    )
+    np.testing.assert_allclose(drawn / 2000, 50 / 230, atol=0.05)
+    rng = np.random.default_rng(0)
+    systematic, random = (
+        [set_accuracy(forecast, rows, correct[rows]).value - correct.mean() for rows in drawn_rows]
+        for drawn_rows in (
+            [canary(forecast, 50, seed=seed) for seed in range(400)],
+            [rng.choice(230, 50, replace=False) for _ in range(400)],
+        )
+    )
+    assert np.std(systematic) < np.std(random)
+    assert abs(np.mean(systematic)) < 0.01
+    with pytest.raises(UsageError, match="cannot be drawn"):
+        canary([0.1, 0.2, 0.3], 4)
 
 
 def test_a_set_that_is_wholly_graded_is_known() -> None:

@@ -13,8 +13,9 @@ from probes.errors import ArtefactError, DataError, UsageError
 from probes.forecast import statistics
 from probes.forecast.callback import ForecastCallback
 from probes.forecast.proxies import PROXIES, STATISTICS
+from probes.forecast.solutions import Solution
 from probes.forecast.states import States, read_folder
-from probes.forecast.teacher import Solution, Teacher
+from probes.forecast.teacher import Teacher
 from probes.forecast.transfer import LADDER, agreement, fit_probe
 
 ASKED = [

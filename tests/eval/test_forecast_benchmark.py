@@ -1,0 +1,97 @@
+"""The forecast benchmark's own parts: what is asked was never learnt, public tables are read whole."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from eval.benchmarks.forecast import contexts, curves
+from eval.benchmarks.forecast.answers import Exam
+from eval.benchmarks.forecast.checkpoints import Watched
+from eval.benchmarks.forecast.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
+from eval.benchmarks.forecast.models import parameters
+from eval.benchmarks.row import Setting
+from eval.ladder import FOLDER
+from eval.ladder.questions import FAMILIES, split_of
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
+from eval.tables import Floats
+
+
+def test_questions_that_are_asked_are_in_no_other_split() -> None:
+    asked, taught = Exam.draw(3), Exam.draw(5, split="fit")
+    assert {split_of(q.prompt) for q in asked.questions} == {"test"}
+    assert {split_of(q.prompt) for q in taught.questions} == {"fit"}
+    assert [asked.families.count(name) for name in FAMILIES] == [3] * len(FAMILIES)
+    assert asked.questions == Exam.draw(6).questions[: len(asked)], "a smaller exam begins a larger one"
+
+
+def test_small_runs_cost_what_they_claim() -> None:
+    whole = parameters(TARGET) * TARGET.tokens
+    assert parameters(TINY) * TINY.tokens <= 1e-3 * whole
+    assert parameters(SMALL) * SMALL.tokens <= 1e-2 * whole
+    assert len(MIXTURES) >= 8
+    assert list(run_of(Path("x"), "even", TINY).folders) == list(CHECKPOINT_SHARES)
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_parameters_are_counted_as_transformers_counts_them(name: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(FOLDER / "models" / name, local_files_only=True)
+    assert parameters(SIZES[name]) == sum(p.numel() for p in model.parameters())
+
+
+def test_lengths_beyond_the_context_are_beyond_it() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / "models" / "ladder-s", local_files_only=True)
+    for family, shots in contexts.BEYOND.items():
+        for number in shots:
+            prompts = [contexts.FAMILIES[family](Random(i), 0.5, number).prompt for i in range(20)]
+            sizes = [len(ids) for ids in tokenizer(prompts, verbose=False)["input_ids"]]
+            assert np.mean(sizes) > contexts.CONTEXT_TOKENS
+
+
+def growing(end: float, t: Floats) -> Floats:
+    return end - 0.05 * (t / t.max()) ** -0.3 + 0.05
+
+
+def write_olmo(path: Path) -> None:
+    """Three sizes, two runs each; a column that no run has filled."""
+    rows = ["run,_step,eval/downstream/a_val_x,eval/downstream/b_val_x,eval/downstream/c_val_x"]
+    for i, size in enumerate(("190M", "370M", "1B")):
+        for length, steps in (("1xC", 2000), ("5xC", 10000)):
+            t = np.linspace(steps / 80, steps, 80)
+            values = growing(0.4 + 0.05 * i + (0.03 if steps > 2000 else 0), t)
+            rows += [
+                f"{size}-{length},{step},{v},{v + 0.02},"
+                for step, v in zip(t.tolist(), values.tolist(), strict=True)
+            ]
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wt") as handle:
+        handle.write("\n".join(rows) + "\n")
+
+
+def test_public_runs_are_read_whole_and_foreseen_from_other_sizes(tmp_path: Path) -> None:
+    write_olmo(tmp_path / "checkpoints" / "olmo_ladder.csv.gz")
+    runs = curves.olmo(tmp_path / "checkpoints" / "olmo_ladder.csv.gz")
+    assert [len(run.steps) for run in runs] == [80] * 6
+    assert runs[0].values[-1] == pytest.approx(0.41)
+    assert runs[-1].compute == 1e9 * 10000
+    row = curves._public(Setting(tmp_path, tmp_path), "olmo_ladder", curves.olmo, "made-up runs")
+    assert row.met, row.measured
+    assert curves._public(Setting(None, tmp_path), "olmo_ladder", curves.olmo, "none").met is None
+
+
+def test_a_frozen_probe_is_judged_within_families_on_other_checkpoints() -> None:
+    correct = np.array([[0, 1, 0, 1], [1, 1, 0, 1]], dtype=float)
+    forecast = np.full((2, 2, 4), np.nan)
+    forecast[0] = [[0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.8, 0.9]]
+    watched = Watched("x", (0.1, 1.0), forecast, correct, np.array(["a", "a", "b", "b"]))
+    assert watched.sources == [0]
+    assert watched.area(0, 0) == 1.0
+    assert watched.area(0, 1) == 1.0, "only family b has right and wrong answers"
