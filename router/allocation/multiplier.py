@@ -18,6 +18,8 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 SAMPLE = 20_000
 """Queries on which the multiplier is bracketed before all are looked at."""
+BLOCK = 1 << 15
+"""Queries that are looked at together: what is computed of them stays in the processor's cache."""
 PRECISION = 1e-9
 DEAREST = 1e30
 """A multiplier at which everybody takes the cheapest, whatever rounding says about the sum."""
@@ -74,15 +76,24 @@ def _bracket(success: Floats, cost: Floats, budget: float) -> tuple[float, float
 
 def best(success: Floats, cost: Floats, multiplier: float) -> tuple[Ints, Floats]:
     """Choice and its cost for each query; equal worth goes to the cheaper candidate."""
+    n = success.shape[1]
+    index, paid = np.zeros(n, dtype=np.intp), np.empty(n)
+    for begin in range(0, n, BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        _best(success[:, rows], cost[:, rows], multiplier, index[rows], paid[rows])
+    return index, paid
+
+
+def _best(success: Floats, cost: Floats, multiplier: float, index: Ints, paid: Floats) -> None:
+    """A block of queries; its choices go into `index` and `paid`."""
     worth = success[0] - multiplier * cost[0]
-    index, paid = np.zeros(len(worth), dtype=np.intp), cost[0]
+    paid[:] = cost[0]
     for k in range(1, len(success)):
         other = success[k] - multiplier * cost[k]
         better = (other > worth) | ((other == worth) & (cost[k] < paid))
-        worth = np.where(better, other, worth)
-        paid = np.where(better, cost[k], paid)
+        np.copyto(worth, other, where=better)
+        np.copyto(paid, cost[k], where=better)
         index[better] = k
-    return index, paid
 
 
 def filled(success: Floats, cost: Floats, multiplier: float, budget: float) -> tuple[Ints, Bools]:

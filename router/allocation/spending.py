@@ -10,9 +10,12 @@ import numpy as np
 from probes.errors import UsageError
 from router.allocation.allocation import Allocation, Worth, least_costly, most_accurate
 from router.allocation.multiplier import Floats, Ints
+from router.allocation.preview import SPREAD
 
 PRIOR = 20.0
 """Answers' worth of trust in the expected cost, before real ones count for more."""
+LAST = 32
+"""Lines that are asked together at the end of a job, when no other line can make up for their costs."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Spending:
         k = len(worth.cost_usd)
         self._expected, self._actual, self._count = np.zeros(k), np.zeros(k), np.zeros(k)
         self._gained = 0.0
+        self._missed, self._squared = 0.0, 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether real costs change no choice: every line chooses by itself."""
+        return isinstance(self._goal, ForPolicy) or bool((self._own >= 0).all())
 
     @property
     def factors(self) -> Floats:
@@ -77,9 +86,21 @@ class Spending:
             self._count > 0, (self._actual + prior) / np.maximum(self._expected + prior, 1e-300), 1.0
         )
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of an answer's cost over its expectation, shrunk towards `SPREAD`."""
+        answers = float(self._count.sum())
+        prior = PRIOR * self._squared / max(answers, 1.0)
+        if not prior:
+            return SPREAD
+        return float(((self._missed + SPREAD**2 * prior) / (self._squared + prior)) ** 0.5)
+
     def paid(self, rows: Ints, index: Ints, cost_usd: Floats) -> None:
         """Tell real costs: of these lines, answered by these candidates."""
         self.spent_usd += float(cost_usd.sum())
+        expected = self._worth.cost_usd[index, rows] * self.factors[index]
+        self._missed += float(((cost_usd - expected) ** 2).sum())
+        self._squared += float((expected**2).sum())
         np.add.at(self._expected, index, self._worth.cost_usd[index, rows])
         np.add.at(self._actual, index, cost_usd)
         np.add.at(self._count, index, 1)
@@ -110,8 +131,19 @@ class Spending:
         gained = self._gained + float(worth.success[flying_index, flying].sum())
         gained += float(worth.success[index[~free], rows[~free]].sum())
         begun = len(flying) > 0 or bool(self._count.any())
+        if begun:
+            outlay += self._reserve(worth.cost_usd[flying_index, flying], len(rows), outlay)
         index[free] = self._allocate(worth.take(rows[free]), outlay, gained, begun).index
         return index
+
+    def _reserve(self, flying_usd: Floats, open_lines: int, outlay_usd: float) -> float:
+        """Money held back for what is in flight and for the last lines, two standard deviations; given back
+        as costs are told."""
+        if not isinstance(self._goal, ForBudget):
+            return 0.0
+        mean_usd = max(0.0, self._goal.budget_usd - outlay_usd) / open_lines
+        squares = float((flying_usd**2).sum()) + min(LAST, open_lines) * mean_usd**2
+        return float(2.0 * self.spread * squares**0.5)
 
     def _allocate(self, worth: Worth, outlay: float, gained: float, begun: bool) -> Allocation:
         n, lines = worth.success.shape[1], self._worth.success.shape[1]

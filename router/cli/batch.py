@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +23,21 @@ if TYPE_CHECKING:
     from router.allocation.spending import Goal
     from router.configuration.pool import Pool
     from router.router import Router
-    from serving.batch.batch import Batch, Plan, Summary
+    from serving.batch.batch import Plan, Summary
     from serving.batch.engine import Progress
+    from serving.batch.engines import Standing
 
 EXAMPLE = "Example: foresight batch run questions.jsonl -o answers.jsonl --budget 3.00"
+
+GOALS = "--budget 3.00, --min-accuracy 0.90 or --policy NAME"
+
+
+class Engine(StrEnum):
+    """Where a job runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 app = typer.Typer(help="Answer a file of questions for one budget.", no_args_is_help=True, epilog=EXAMPLE)
 
@@ -53,8 +67,8 @@ def plan(
     """Show what the job can cost and reach, before any money is spent."""
     from serving.batch.batch import Batch
 
-    goal = _goal(budget, min_accuracy, policy, needed=False)
-    _, fitted = _load(pool, router)
+    goal = _goal(budget, min_accuracy, policy)
+    _, fitted, _ = _load(pool, router)
     with tempfile.TemporaryDirectory(prefix="foresight-") as folder:
         made = Batch(source, fitted, goal).plan(Path(folder), _reading())
     if as_json:
@@ -74,14 +88,22 @@ def run(
     policy: PolicyOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Run the lines that can be run.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Lines in flight at each backend.")] = 64,
+    engine: Annotated[Engine, typer.Option(help="local: this process; ray: a Ray cluster.")] = Engine.LOCAL,
+    workers: Annotated[int, typer.Option(min=1, help="ray: replicas of each backend.")] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="ray: HOST:PORT of a cluster; default: Ray is started here.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer the job within its goal; after a stop the same command goes on."""
-    from serving.batch.batch import Batch
-
-    goal = _goal(budget, min_accuracy, policy, needed=True)
-    loaded, fitted = _load(pool, router)
-    summary = asyncio.run(_run(Batch(source, fitted, goal), loaded, output, skip_bad, concurrency))
+    goal = _goal(budget, min_accuracy, policy)
+    if goal is None:
+        raise UsageError("Give one goal.", hint=GOALS)
+    if engine is Engine.LOCAL and (workers > 1 or address is not None):
+        raise UsageError("--workers and --address are for --engine ray.", hint="Add --engine ray.")
+    loaded, fitted, folder = _load(pool, router)
+    place = Placement(loaded, fitted, folder, engine, concurrency, workers, address)
+    summary = asyncio.run(_run(place, source, goal, output, skip_bad))
     if as_json:
         write_json(summary.to_dict())
     else:
@@ -107,39 +129,58 @@ def status(
     )
 
 
-async def _run(batch: Batch, pool: Pool, output: Path, skip_bad: bool, concurrency: int) -> Summary:
-    from serving.backends.registry import make_backends
-    from serving.batch.asking import DispatchAsker
-    from serving.batch.engine import LocalEngine
-    from serving.fleet import Fleet
-    from serving.settings import GatewaySettings
+async def _run(place: Placement, source: Path, goal: Goal, output: Path, skip_bad: bool) -> Summary:
+    from serving.batch.batch import Batch
 
-    settings = GatewaySettings()
-    with tempfile.TemporaryDirectory(prefix="foresight-") as logs:
-        fleet = Fleet(make_backends(pool, settings, Path(logs)))
-        engine = LocalEngine(pool, DispatchAsker(pool, fleet.backends, settings), concurrency=concurrency)
-
-        async def ready() -> None:
-            await fleet.start()
-            await fleet.ready()
-
-        try:
-            with _progress() as told:
-                return await batch.run(
-                    output, engine, skip_bad=skip_bad, progress=_reading(), told=told, ready=ready
-                )
-        finally:
-            await fleet.close()
+    async with place.standing(goal) as standing:
+        batch = Batch(source, place.router, goal, reader=standing.reader)
+        with _progress() as told:
+            return await batch.run(
+                output,
+                standing.engine,
+                skip_bad=skip_bad,
+                progress=_reading(),
+                told=told,
+                ready=standing.ready,
+            )
 
 
-def _goal(budget: float | None, floor: float | None, policy: str | None, *, needed: bool) -> Goal | None:
+@dataclass(frozen=True)
+class Placement:
+    """Where a job runs."""
+
+    pool: Pool
+    router: Router
+    folder: Path
+    engine: Engine
+    concurrency: int
+    workers: int
+    address: str | None
+
+    def standing(self, goal: Goal) -> AbstractAsyncContextManager[Standing]:
+        """The engine, set up."""
+        from router.router import Router
+        from serving.batch.engines import local, on_ray
+
+        if self.engine is Engine.LOCAL:
+            return local(self.pool, self.concurrency)
+        load = partial(Router.load, str(self.folder.resolve()), pool=self.pool)
+        return on_ray(
+            self.pool,
+            load,
+            goal,
+            workers=self.workers,
+            concurrency=self.concurrency,
+            address=self.address,
+        )
+
+
+def _goal(budget: float | None, floor: float | None, policy: str | None) -> Goal | None:
     from router.allocation.spending import ForAccuracy, ForBudget, ForPolicy
 
     given = [value for value in (budget, floor, policy) if value is not None]
-    if len(given) > 1 or (needed and not given):
-        raise UsageError(
-            f"Give one goal, not {len(given)}.", hint="--budget 3.00, --min-accuracy 0.90 or --policy NAME"
-        )
+    if len(given) > 1:
+        raise UsageError(f"Give one goal, not {len(given)}.", hint=GOALS)
     if budget is not None:
         if not 0 < budget < float("inf"):
             raise UsageError(f"--budget must be above 0, not {budget}.", param="budget")
@@ -151,7 +192,7 @@ def _goal(budget: float | None, floor: float | None, policy: str | None, *, need
     return None if policy is None else ForPolicy(policy)
 
 
-def _load(path: Path, folder: Path | None) -> tuple[Pool, Router]:
+def _load(path: Path, folder: Path | None) -> tuple[Pool, Router, Path]:
     from router.configuration.pool import Pool
     from router.router import Router
 
@@ -159,7 +200,7 @@ def _load(path: Path, folder: Path | None) -> tuple[Pool, Router]:
     folder = folder or pool.router
     if folder is None:
         raise UsageError(f"{path} names no fitted router.", param="router", hint="Add --router DIR.")
-    return pool, Router.load(folder, pool=pool)
+    return pool, Router.load(folder, pool=pool), folder
 
 
 def _reading() -> Callable[[int], None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,8 @@ from router.router import Router
 from serving.batch.engine import LocalEngine, Progress
 from serving.batch.job import Job, Place, terms_of
 from serving.batch.lines import Fault, as_jsonl
-from serving.batch.survey import Survey, Surveyor
+from serving.batch.survey import Survey
+from serving.batch.surveyor import Permit, Reader, Surveyor
 
 SHOWN = 10
 """Faults that a message spells out."""
@@ -82,6 +85,8 @@ class Summary:
         Expected share of right answers among those given, by the candidates that gave them.
     saved_usd, saved_interval_usd
         What the best single candidate was expected to cost more.
+    asking_s, driver_s
+        Seconds from the first question of this run to its last answer, and this process's own in that time.
     """
 
     answered: int
@@ -93,11 +98,27 @@ class Summary:
     accuracy: float
     saved_usd: float
     saved_interval_usd: tuple[float, float]
+    asking_s: float
+    driver_s: float
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         points = {"expected": self.expected.to_dict(), "best": self.best.to_dict()}
         return {**self.__dict__, **points, "saved_interval_usd": list(self.saved_interval_usd)}
+
+
+class FaultyLines(DataError):
+    """Lines that cannot be run, where all of them should."""
+
+    def __init__(self, path: Path, faults: tuple[Fault, ...]) -> None:
+        shown = "; ".join(str(fault) for fault in faults[:SHOWN])
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        super().__init__(
+            f"{path}: {len(faults)} lines cannot be run: {shown}{more}.",
+            param="input",
+            hint="Mend them, or add --skip-bad to run the others.",
+        )
+        self.faults = faults
 
 
 class Batch:
@@ -111,12 +132,24 @@ class Batch:
         Reads and scores the lines.
     goal
         A budget, a floor, or a policy; None plans only.
+    permit
+        Narrows what a line may ask for, or raises `ApiError`; None permits all.
+    reader
+        Reads the lines; None reads them in this process.
     """
 
-    def __init__(self, path: Path, router: Router, goal: Goal | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        router: Router,
+        goal: Goal | None,
+        permit: Permit | None = None,
+        reader: Reader | None = None,
+    ) -> None:
         self._path = path
         self._router = router
         self._goal = goal
+        self._reader: Reader = reader or Surveyor(router, goal, permit)
 
     def plan(self, folder: Path, progress: Callable[[int], None] | None = None) -> Plan:
         """Read every line and preview; a table is copied to `folder` as JSONL first.
@@ -126,7 +159,7 @@ class Batch:
         UsageError
             The file cannot be read, or the goal cannot be reached.
         """
-        survey = self._surveyor().survey(as_jsonl(self._path, folder), progress)
+        survey = self._reader.survey(as_jsonl(self._path, folder), progress)
         chosen = self._point(survey) if self._goal is not None and len(survey) else None
         return Plan(len(survey), survey.faults, self._ways(survey), chosen)
 
@@ -171,25 +204,24 @@ class Batch:
         _check_output(output)
         lines = as_jsonl(self._path, place.folder)
         with Job(place, terms_of(lines, self._router, self._goal)) as job:
-            survey = self._surveyed(place, lines, progress)
+            survey = await asyncio.to_thread(self._surveyed, place, lines, progress)
             _check_faults(self._path, survey, skip_bad)
             expected = self._point(survey)
             spending = Spending(survey.worth, self._goal, survey.own)
             if ready is not None:
                 await ready()
+            began = time.monotonic(), time.process_time()
             late = await engine.run(lines, survey, spending, job, told)
-            summary = self._summary(survey, job, expected, len(late))
+            took = time.monotonic() - began[0], time.process_time() - began[1]
+            summary = self._summary(survey, job, expected, len(late), took)
             job.finish(survey.faults, late, summary.to_dict())
         return summary
-
-    def _surveyor(self) -> Surveyor:
-        return Surveyor(self._router, self._goal)
 
     def _surveyed(self, place: Place, lines: Path, progress: Callable[[int], None] | None) -> Survey:
         """The numbers of the first run, so that a second one decides alike."""
         if place.survey.exists():
             return Survey.load(place.survey)
-        survey = self._surveyor().survey(lines, progress)
+        survey = self._reader.survey(lines, progress)
         survey.save(place.survey)
         return survey
 
@@ -210,7 +242,9 @@ class Batch:
         found = (splits.get("calibrate") or {}).get("queries")
         return None if found is None else int(found)
 
-    def _summary(self, survey: Survey, job: Job, expected: Point, late: int) -> Summary:
+    def _summary(
+        self, survey: Survey, job: Job, expected: Point, late: int, took: tuple[float, float]
+    ) -> Summary:
         names = self._router.pool.names
         row_of = {number: row for row, number in enumerate(survey.numbers.tolist())}
         rows = np.array([row_of[number] for number in job.answered], dtype=np.intp)
@@ -228,6 +262,7 @@ class Batch:
             float(survey.worth.success[index, rows].mean()) if len(rows) else 0.0,
             best.cost_usd - cost_usd,
             (low - cost_usd, high - cost_usd),
+            *took,
         )
 
 
@@ -239,12 +274,6 @@ def _check_output(output: Path) -> None:
 
 def _check_faults(path: Path, survey: Survey, skip_bad: bool) -> None:
     if survey.faults and not skip_bad:
-        shown = "; ".join(str(fault) for fault in survey.faults[:SHOWN])
-        more = f"; and {len(survey.faults) - SHOWN} more" if len(survey.faults) > SHOWN else ""
-        raise DataError(
-            f"{path}: {len(survey.faults)} lines cannot be run: {shown}{more}.",
-            param="input",
-            hint="Mend them, or add --skip-bad to run the others.",
-        )
+        raise FaultyLines(path, survey.faults)
     if not len(survey):
         raise DataError(f"{path}: no line can be run.", param="input", hint="See `foresight batch plan`.")

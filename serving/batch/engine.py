@@ -18,7 +18,7 @@ import numpy as np
 
 from probes.errors import BackendError
 from router.allocation.multiplier import Ints
-from router.allocation.spending import Spending
+from router.allocation.spending import LAST, Spending
 from router.configuration.pool import Pool
 from serving.batch.job import Job, error_row
 from serving.batch.lines import Line, opened, parse_line
@@ -26,8 +26,9 @@ from serving.batch.survey import Survey
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
 
-FEWEST, SHARE = 64, 8
-"""A wave is one part in `SHARE` of the lines that are left, and at least `FEWEST`."""
+SHARE = 8
+"""A wave is one part in so many of the lines left, at least `LAST`, and at most twice the one before,
+so that the first costs are told before much is spent."""
 FAILURES_IN_A_ROW = 20
 FINAL = range(400, 428)
 """Statuses that another try would not change."""
@@ -62,12 +63,16 @@ class Progress:
         Money, of earlier runs as well.
     speed
         Lines a second in this run.
+    failed, refused
+        Lines with an error so far; those of them that are done for good.
     """
 
     done: int
     total: int
     spent_usd: float
     speed: float
+    failed: int = 0
+    refused: int = 0
 
     @property
     def left_s(self) -> float:
@@ -166,12 +171,14 @@ class _Run:
         """Every wave, two in flight."""
         order = np.lexsort((self._survey.numbers, self._survey.groups))
         flights: deque[tuple[_Wave, asyncio.Task[None]]] = deque()
-        begin = 0
+        begin, size = 0, LAST // 2
         async with asyncio.TaskGroup() as group:
             while begin < len(order):
                 if len(flights) == 2:
                     await self._land(*flights.popleft())
-                size = max(FEWEST, (len(order) - begin) // SHARE)
+                size = max(LAST, min(2 * size, (len(order) - begin) // SHARE))
+                if self._spending.settled:
+                    size = len(order)
                 wave = await self._planned(order[begin:], size, flights[0][0] if flights else None)
                 before = flights[-1][0].sent if flights else None
                 flights.append((wave, group.create_task(self._fly(wave, before))))
@@ -312,7 +319,9 @@ class _Run:
         done = len(self._job.answered) + len(self._job.refused)
         elapsed = max(time.monotonic() - self._began, 1e-9)
         speed = (done - self._at_first) / elapsed
-        self._told(Progress(done, len(self._survey), self._spent, speed))
+        refused = len(self._job.refused)
+        failed = refused + len(self.late)
+        self._told(Progress(done, len(self._survey), self._spent, speed, failed, refused))
 
 
 def _interleaved(index: Ints, groups: Any) -> Ints:

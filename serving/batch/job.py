@@ -89,6 +89,10 @@ class Finished:
     offset: int
 
 
+class ChangedTerms(UsageError):
+    """A job was begun for another input, pool, router or goal."""
+
+
 class Job:
     """The journal of one job; a context manager that holds its lock.
 
@@ -178,6 +182,15 @@ class Job:
             for _, _, entry in named:
                 yield row(entry)
 
+    @classmethod
+    def begun(cls, place: Place) -> Self | None:
+        """The job that was begun here, on whatever terms; None if none was."""
+        if not place.journal.is_file():
+            return None
+        with place.journal.open("rb") as handle:
+            first = handle.readline()
+        return cls(place, json.loads(first)["job"]) if first.endswith(b"\n") else None
+
     def _recall(self) -> None:
         entries = self._log.entries()
         first, second = next(entries, None), next(entries, None)
@@ -200,7 +213,7 @@ class Job:
         before = header.get("job") or {}
         changed = [words for name, words in PARTS.items() if before.get(name) != self.terms[name]]
         if changed:
-            raise UsageError(
+            raise ChangedTerms(
                 f"{self.place.output} was begun otherwise; changed since: {', '.join(changed)}.",
                 param="output",
                 hint=f"Put it back, choose another output, or remove {self.place.folder} to begin anew.",

@@ -61,7 +61,7 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"line {self.number}: {self.message}"
+        return f"line {self.number}: {self.message.rstrip('.')}"
 
 
 Item: TypeAlias = Line | Fault

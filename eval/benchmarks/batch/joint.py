@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.benchmarks.policies.scored import Scored, scored
+from eval.benchmarks.policies.scored import Scored, score, scored
+from eval.benchmarks.probes.sets import load, read_ladder, thinned
 from eval.benchmarks.row import Row, Setting
 from router.allocation.allocation import Worth, most_accurate
 from router.allocation.multiplier import Floats, Ints
@@ -19,7 +20,7 @@ DRAWS = 2000
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Accuracy gained on every set, averaged over three budgets, with an interval over questions."""
-    for one in scored(setting):
+    for one in _sets(setting):
         gains, spends = zip(*(_gain(one, share) for share in SPENDS), strict=True)
         mean = np.mean(gains, axis=0)
         low, high = _interval(mean, one.groups)
@@ -33,6 +34,14 @@ def rows(setting: Setting) -> Iterator[Row]:
             f" real spend joint/threshold {drift}",
             bool(low > 0) if high < 0 or low > 0 else None,
         )
+
+
+def _sets(setting: Setting) -> Iterator[Scored]:
+    outcomes = load(setting, "ladder")
+    if outcomes is not None:
+        outcomes = thinned(outcomes) if setting.quick else outcomes
+        yield score("ladder", outcomes, read_ladder(setting, outcomes), priced=True)
+    yield from scored(setting)
 
 
 def _gain(one: Scored, share: float) -> tuple[Floats, tuple[float, float]]:

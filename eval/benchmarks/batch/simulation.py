@@ -9,12 +9,14 @@ no measurement, and says nothing about networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from eval.benchmarks.batch.driver import driver_rate
 from eval.benchmarks.row import Row, Setting
 
 STEP = 0.05
@@ -77,7 +79,7 @@ def simulate(cluster: Cluster, lines: int, seed: int = 0) -> Forecast:
     if lines < 1 or cluster.gpus < 1 or cluster.slots < 1:
         raise ValueError("lines, gpus and slots must be at least 1.")
     rng = np.random.default_rng(seed)
-    peak = cluster.full_rate * cluster.slots / (cluster.slots + cluster.half)
+    peak = full_rate_of(cluster)
     step_s = min(lines / (cluster.gpus * peak) / 2000, STEP * cluster.slots / peak)
     flying, down_s = np.zeros(cluster.gpus), np.zeros(cluster.gpus)
     left, done, clock_s, worked, repeated = float(lines), 0.0, 0.0, 0.0, 0.0
@@ -113,15 +115,27 @@ def _refill(flying: Floats, up: Any, cluster: Cluster, can_send: float) -> float
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """Forecasts of a million-line job on 1 to 1,000 GPUs, with one driver and with enough of them."""
+    """The measured rate of a driver, and with it forecasts of large jobs, with one driver and with enough."""
+    rate = driver_rate(setting)
+    yield Row(
+        "one driver: lines planned, sent and journalled for a second of its processor time",
+        "a rate for the simulation",
+        f"{rate:.0f}",
+        None,
+    )
     for gpus, lines in ((8, 100_000), (1000, 1_000_000 if setting.quick else 10_000_000)):
-        for drivers in (1, max(1, gpus // 200)):
-            found = simulate(Cluster(gpus, drivers=drivers), lines)
+        peak = gpus * full_rate_of(Cluster(gpus))
+        for drivers in sorted({1, math.ceil(1.1 * peak / rate)}):
+            found = simulate(Cluster(gpus, driver_rate=rate, drivers=drivers), lines)
             yield Row(
-                f"simulation: {lines:,} lines, {gpus} GPUs, {drivers} drivers (assumed rates)",
+                f"simulation: {lines:,} lines, {gpus} GPUs, {drivers} drivers"
+                " (the driver's rate as measured, a GPU's assumed)",
                 "a forecast",
                 f"{found.makespan_s / 60:.1f} min, GPUs {found.busy:.0%} busy, {found.repeated} repeated",
                 None,
             )
-            if gpus == 8:
-                break
+
+
+def full_rate_of(cluster: Cluster) -> float:
+    """Lines a second of one GPU whose slots are full."""
+    return cluster.full_rate * cluster.slots / (cluster.slots + cluster.half)
