@@ -1,0 +1,1 @@
+"""The page for people: what the gateway saves, how it is, why it chose, and a playground."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry traces of requests; nothing in here is loaded unless the pool file asks for it."""
