@@ -55,7 +55,7 @@ def cells(router: RouterResult, priced: bool) -> list[str]:
         _number(router.ece),
         f"{router.accuracy:.1%}",
         money(_number(router.cost_ratio, 2)),
-        money(f"{low:.0%} to {high:.0%}"),
+        money(f"{whole(low)} to {whole(high)}"),
         f"{100 * below:+.1f} to {100 * above:+.1f}",
         money(_number(router.p_auccc)),
     ]
@@ -65,6 +65,11 @@ def _point_cells(point: Point, result: EvaluationResult) -> list[str]:
     known = result.priced and result.best_single.cost > 0
     ratio = _number(point.cost / result.best_single.cost, 2) if known else "–"
     return ["–", "–", "–", f"{point.accuracy:.1%}", ratio, "–", "–", "–"]
+
+
+def whole(share: float) -> str:
+    """A share in whole per cent, without a sign before zero."""
+    return "–" if math.isnan(share) else f"{round(share, 2) + 0.0:.0%}"
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -161,7 +161,7 @@ def _result(
     chosen = oracle_choices(outcomes.correct, outcomes.cost_usd)
     cells = np.arange(len(outcomes)), chosen
     oracle = Point("oracle", float(outcomes.correct[cells].mean()), float(outcomes.cost_usd[cells].mean()))
-    default = _default(trials, results)
+    default = _default(sample, splits, trials, results)
     shown = default if default in trials else next(iter(trials))
     return EvaluationResult(
         outcomes=outcomes.name,
@@ -181,16 +181,27 @@ def _result(
     )
 
 
-def _default(trials: Mapping[str, Sequence[Trial]], results: Mapping[str, RouterResult]) -> str:
+def _default(
+    sample: Sample,
+    splits: Sequence[Split],
+    trials: Mapping[str, Sequence[Trial]],
+    results: Mapping[str, RouterResult],
+) -> str:
     """Of the safe routers the one that paid least on the calibration splits, then the most accurate one.
 
-    Without a safe router it is the best single candidate.
+    Where a router's knob was not set, the best single candidate was paid. Without a safe router it is the
+    best single candidate.
     """
 
     def merit(name: str) -> tuple[float, float]:
-        frozen = [(trial.calibrate, trial.frozen) for trial in trials[name]]
-        paid = float(np.mean([swept.cost[at].mean() for swept, at in frozen]))
-        return paid, -float(np.mean([swept.correct[at].mean() for swept, at in frozen]))
+        paid, right = [], []
+        for split, trial in zip(splits, trials[name], strict=True):
+            rows, at = split.calibrate, trial.frozen
+            alone = sample.outcomes.correct[rows, split.best], sample.outcomes.cost_usd[rows, split.best]
+            seen = alone if at is None else (trial.calibrate.correct[at], trial.calibrate.cost[at])
+            right.append(seen[0].mean())
+            paid.append(seen[1].mean())
+        return float(np.mean(paid)), -float(np.mean(right))
 
     safe = [name for name, result in results.items() if result.safe and name not in MIXTURES]
     return min(safe, key=merit) if safe else "best-single"

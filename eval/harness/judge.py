@@ -161,12 +161,11 @@ def _safe(sample: Sample, splits: Sequence[Split], trials: Sequence[Trial], draw
     """Do no harm: cheaper on calibration data than the static choice of the same accuracy.
 
     The knob is set on one half of each calibration split and priced on the other, so that choosing it is not
-    mistaken for a gain. The static choice is the point of the singles' hull that is as accurate as the
-    router, so that a saving bought with accuracy counts for nothing; without costs, it is the best candidate
-    and the gain is accuracy. The lower end of its 95% interval must be above zero.
+    mistaken for a gain; where none reaches the target, the best candidate answers and nothing is gained. The
+    static choice is the point of the singles' hull that is as accurate as the router, so that a saving bought
+    with accuracy counts for nothing; without costs, it is the best candidate and the gain is accuracy. The
+    lower end of its 95% interval must be above zero.
     """
-    if any(trial.frozen is None for trial in trials):
-        return False
     tables, names = [], []
     for split, trial in zip(splits, trials, strict=True):
         groups = np.array(sample.outcomes.groups)[split.calibrate]
@@ -174,10 +173,11 @@ def _safe(sample: Sample, splits: Sequence[Split], trials: Sequence[Trial], draw
         for side in np.unique(half):
             here, there = np.flatnonzero(half == side), np.flatnonzero(half != side)
             knob = freeze(trial.calibrate, sample, split, there if len(there) else here)
-            if knob is None:
-                return False
             rows = split.calibrate[here]
-            ours = (trial.calibrate.correct[knob, here], trial.calibrate.cost[knob, here])
+            if knob is None:
+                ours = (sample.outcomes.correct[rows, split.best], sample.outcomes.cost_usd[rows, split.best])
+            else:
+                ours = (trial.calibrate.correct[knob, here], trial.calibrate.cost[knob, here])
             tables.append(
                 np.column_stack([*ours, sample.outcomes.correct[rows], sample.outcomes.cost_usd[rows]])
             )

@@ -95,7 +95,7 @@ def prepare(
         raise DataError(
             f"{outcomes.name}: {int(rows.sum())} queries answered by all of {len(outcomes.candidates)} "
             "candidates are too few to compare routers.",
-            hint="Collect more outcomes, or lower the coverage that a candidate must have.",
+            hint="Collect more outcomes, or let only the candidates in that answered most: --min-coverage.",
         )
     index = np.flatnonzero(rows)
     complete, priced = _priced(outcomes.take(index), notes)

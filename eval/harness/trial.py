@@ -201,8 +201,7 @@ def freeze(swept: Swept, sample: Sample, split: Split, among: Index | None = Non
 def _choices(sample: Sample, split: Split, success: Floats, knob: Floats) -> Ints:
     names = sample.outcomes.candidates
     table = CandidateTable(success, np.broadcast_to(split.expected_cost, success.shape), names)
-    chosen = [Utility(value_usd=float(value)).choose(table).index for value in knob]
-    return np.asarray(chosen, dtype=np.int64)
+    return Utility.sweep(table, knob)
 
 
 def _swept(sample: Sample, rows: Index, choices: Ints, charge: Floats) -> Swept:

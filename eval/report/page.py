@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.harness.console import cells
+from eval.harness.console import cells, whole
 from eval.harness.contestants import MIXTURES
 from eval.harness.details import Details
 from eval.harness.result import EvaluationResult, RouterResult
@@ -26,6 +26,8 @@ class Card:
     label: str
     value: str
     note: str
+    share: tuple[float, float, float] | None = None
+    """Low end, value and high end of a share in [0, 1], drawn as a bar."""
 
 
 def render(result: EvaluationResult, *, command: str = "") -> str:
@@ -102,8 +104,8 @@ def headline(result: EvaluationResult) -> str:
     low, high = router.saving_ci
     below, above = (100 * edge for edge in router.accuracy_gap_ci)
     return (
-        f"Routing with {result.default} costs {1 - router.cost_ratio:.0%} less than {best.name} for every "
-        f"query (95% interval {low:.0%} to {high:.0%}), with {router.accuracy:.1%} right against "
+        f"Routing with {result.default} costs {whole(1 - router.cost_ratio)} less than {best.name} for every "
+        f"query (95% interval {whole(low)} to {whole(high)}), with {router.accuracy:.1%} right against "
         f"{best.accuracy:.1%} (difference {below:+.1f} to {above:+.1f} points)."
     )
 
@@ -120,14 +122,27 @@ def _cards(result: EvaluationResult) -> list[Card]:
     router = result.routers[name]
     low, high = router.saving_ci
     below, above = (100 * edge for edge in router.accuracy_gap_ci)
-    gap = f"{below:+.1f} to {above:+.1f} points"
+    gap = f"{below:+.1f} to {above:+.1f} points".replace("-", "−")
     first = [Card(f"Accuracy of {name}", f"{router.accuracy:.1%}", f"{gap} against {best.name}")]
     if result.priced:
-        saving = Card(f"Saved by {name}", f"{1 - router.cost_ratio:.0%}", f"95%: {low:.0%} to {high:.0%}")
+        value = 1 - router.cost_ratio
+        shown = _within(low, value, high) if np.isfinite([low, value, high]).all() else None
+        saving = Card(
+            f"Saved by {name}; knob set for {best.name} less {100 * result.tolerance:g} points",
+            whole(value),
+            f"95% interval: {whole(low)} to {whole(high)}",
+            shown,
+        )
         first.insert(0, saving)
-        note = f"instead of ${1000 * best.cost:.3g}"
-        first.append(Card("Cost of 1,000 queries", f"${1000 * router.cost:.3g}", note))
+        note = f"instead of ${1000 * best.cost:.2g}"
+        first.append(Card("Cost of 1,000 queries", f"${1000 * router.cost:.2g}", note))
     return [*first, *cards]
+
+
+def _within(low: float, value: float, high: float) -> tuple[float, float, float]:
+    """The part of an interval that fits on a bar from 0 to 1."""
+    start, middle, end = np.clip([low, value, high], 0.0, 1.0)
+    return float(start), float(middle), float(end)
 
 
 def frontier_drawing(

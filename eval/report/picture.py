@@ -1,25 +1,49 @@
-"""A report as a picture, by a browser without a window."""
+"""A report as pictures, light and dark, by a browser without a window."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probes.errors import MissingExtraError
 
-WIDTH, HEIGHT = 1200, 1500
+if TYPE_CHECKING:
+    from playwright.sync_api import FloatRect
+
+WIDTH, HEIGHT = 1040, 1600
+SHARPNESS = 1.5
+"""Pixels of the picture to one of the page; at one, labels blur."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Flags of a browser that shows one local page and asks nobody anything."""
 
 
-def write_picture(report: Path, picture: Path) -> None:
-    """Photograph the top of an HTML report: headline, frontier and the first table.
+_END = "() => document.querySelectorAll('section')[1]?.getBoundingClientRect().bottom ?? 0"
+"""Where the table of all routers ends."""
+
+
+def dark(picture: Path) -> Path:
+    """Where the dark one of two pictures lies: ``report.png`` and ``report-dark.png``."""
+    return picture.with_name(f"{picture.stem}-dark{picture.suffix}")
+
+
+def write_pictures(report: Path, picture: Path) -> None:
+    """Photograph the top of an HTML report, light and dark: headline, figures, frontier, table.
 
     Parameters
     ----------
     report : Path
         From `eval.report.write_report`.
     picture : Path
-        A PNG file; half of a page's pixels would blur the labels, so one and a half times as many are taken.
+        A PNG file; the dark one lies beside it (`dark`). They are moved there when both are made.
 
     Raises
     ------
@@ -33,13 +57,25 @@ def write_picture(report: Path, picture: Path) -> None:
     browser_path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser_path is None:
         raise MissingExtraError("A picture needs a browser.", hint="Install Chromium.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+    with tempfile.TemporaryDirectory(dir=picture.parent) as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=QUIET)
         try:
-            page = browser.new_page(
-                viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.5, color_scheme="light"
-            )
-            page.goto(report.resolve().as_uri())
-            page.screenshot(path=str(picture))
+            for theme, target in (("light", picture), ("dark", dark(picture))):
+                page = browser.new_page(
+                    viewport={"width": WIDTH, "height": HEIGHT},
+                    device_scale_factor=SHARPNESS,
+                    color_scheme=theme,  # type: ignore[arg-type]
+                )
+                page.goto(report.resolve().as_uri())
+                page.screenshot(
+                    path=str(Path(folder) / target.name), clip=_top(page.evaluate(_END)), full_page=True
+                )
         finally:
             browser.close()
+        for target in (picture, dark(picture)):
+            (Path(folder) / target.name).replace(target)
+
+
+def _top(end: float) -> FloatRect:
+    """The page down to the end of its first table; a screen where there is none."""
+    return {"x": 0, "y": 0, "width": WIDTH, "height": round(end) + 24 if end else HEIGHT}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from router.cli.output import out, progress, say
 
 if TYPE_CHECKING:
     from eval.difficulty import WhoseDifficulty
+    from eval.harness.result import EvaluationResult
     from eval.outcomes import Outcomes
     from probes.encoders.cache import RenderingEncoder
     from probes.encoders.encoder import Activations
@@ -34,6 +36,9 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many splits.")] = 5,
     tolerance: Annotated[float, typer.Option(min=0, max=1, help="Accuracy that may be given up.")] = 0.005,
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="Candidates that answered a smaller share are left out.")
+    ] = 0.9,
     pool: Annotated[
         Path | None, typer.Option(metavar="POOL", help="A pool file: its scout's price is charged.")
     ] = None,
@@ -46,6 +51,10 @@ def evaluate(
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML file.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Photograph the report, light and dark (FILE-dark.png)."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps activations between runs.")] = None,
     difficulty: Annotated[
@@ -61,6 +70,7 @@ def evaluate(
     from eval.harness import evaluate as compare
     from eval.harness.console import table
 
+    _check_places(json_file, report, picture)
     price = _price(scout_price, pool)
     graded = _graded(outcomes)
     encoder = _encoder(scout)
@@ -74,14 +84,12 @@ def evaluate(
             routers=[name.strip() for name in routers.split(",")] if routers else None,
             seeds=seeds,
             tolerance=tolerance,
+            min_coverage=min_coverage,
             cache=cache,
             progress=told,
         )
-    if report is not None:
-        from eval.report import write_report
-
-        write_report(result, report, command=shlex.join(["foresight", *sys.argv[1:]]))
-        say(f"Wrote {report}.")
+    if report is not None or picture is not None:
+        _write_report(result, report, picture)
     if json_file is None or str(json_file) != "-":
         out().print(table(result))
         if whose is not None:
@@ -94,6 +102,30 @@ def evaluate(
         sys.stdout.write(text)
     else:
         json_file.write_text(text, encoding="utf-8")
+
+
+def _check_places(*files: Path | None) -> None:
+    """Before long work: can the results be written where they are wanted?"""
+    for file in files:
+        if file is not None and str(file) != "-" and (file.is_dir() or not file.resolve().parent.is_dir()):
+            raise UsageError(f"{file} cannot be written.", hint="Name a file in a folder that is there.")
+
+
+def _write_report(result: EvaluationResult, report: Path | None, picture: Path | None) -> None:
+    from eval.report import write_report
+
+    command = shlex.join(["foresight", *sys.argv[1:]])
+    if report is not None:
+        write_report(result, report, command=command)
+        say(f"Wrote {report}.")
+    if picture is not None:
+        from eval.report.picture import dark, write_pictures
+
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "report.html"
+            write_report(result, page, command=command)
+            write_pictures(page, picture)
+        say(f"Wrote {picture} and {dark(picture)}.")
 
 
 def _graded(path: Path) -> Outcomes:

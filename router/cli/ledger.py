@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from probes.errors import DataError
+from router.cli import hindsight
 from router.cli.output import money, out, say, write_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ PRUNE_EXAMPLE = "Example: foresight ledger prune foresight-ledger.db --keep-days
 SHOW_EXAMPLE = "Example: foresight ledger show foresight-ledger.db --days 7"
 
 app = typer.Typer(help="Look into what a gateway wrote down.", no_args_is_help=True)
+app.command("judge", epilog=hindsight.EXAMPLE)(hindsight.judge)
 
 LedgerArgument = Annotated[
     str, typer.Argument(metavar="LEDGER", help="A SQLite file, or postgresql://user:password@host/name.")

@@ -71,12 +71,15 @@ class Columns:
         Seconds to the first token and per further token.
     prices : ndarray of shape (K, 2)
         US dollars per million tokens, in and out.
+    cached_prices : ndarray of shape (K,)
+        US dollars per million prompt tokens that a server holds from an earlier turn.
     """
 
     context_tokens: Floats
     max_output_tokens: Floats
     speeds_s: Floats
     prices: Floats
+    cached_prices: Floats
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate]) -> Columns:
@@ -88,6 +91,7 @@ class Columns:
             np.array([c.max_output_tokens or np.inf for c in candidates]),
             np.array(speeds, dtype=np.float64).reshape(-1, 2),
             np.array(prices, dtype=np.float64).reshape(-1, 2),
+            np.array([c.price.cached for c in candidates], dtype=np.float64),
         )
 
 
@@ -233,7 +237,20 @@ class Pool(Settings):
             _check(f"{where}.candidate", policy.candidate, names)
             for name in policy.weights or ():
                 _check(f"{where}.weights", name, names)
+            for name in policy.ladder or ():
+                _check(f"{where}.ladder", name, names)
+            self._check_confidence(where, policy.ladder or ())
+        budgets = [where for where, policy in policies.items() if policy.rule == "budget"]
+        if len(budgets) > 1:
+            raise reference_error(budgets[1], f"{budgets[0]} is a budget, too; a pool keeps one")
         return self
+
+    def _check_confidence(self, where: str, ladder: Sequence[str]) -> None:
+        """All but the last of a cascade must tell how sure they are."""
+        for candidate in self.candidates:
+            if candidate.name in ladder[:-1] and "logprobs" not in self.capabilities(candidate):
+                message = f"{candidate.name} gives no log-probabilities, so that nobody knows how sure it is"
+                raise reference_error(f"{where}.ladder", message)
 
 
 def _check(field: str, name: str | None, known: Collection[str]) -> None:

@@ -33,6 +33,19 @@ class Price(Settings):
     """US dollars per million prompt tokens."""
     usd_per_mtok_out: Usd
     """US dollars per million generated tokens."""
+    usd_per_mtok_cached: Usd | None = None
+    """US dollars per million prompt tokens that the server still holds from an earlier turn; None: as any
+    other. With it, leaving a candidate in the middle of a conversation has its price."""
+
+    @property
+    def cached(self) -> float:
+        """US dollars per million prompt tokens from a prefix cache."""
+        return self.usd_per_mtok_in if self.usd_per_mtok_cached is None else self.usd_per_mtok_cached
+
+    def usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0) -> float:
+        """What so many tokens cost; the cached ones are among the input."""
+        read = (input_tokens - cached_tokens) * self.usd_per_mtok_in + cached_tokens * self.cached
+        return (read + output_tokens * self.usd_per_mtok_out) / 1e6
 
 
 class Latency(Settings):
@@ -148,7 +161,17 @@ class Scout(Settings):
     """Answers when the router cannot tell; None: the best single candidate of the calibration split."""
 
 
-Rule = Literal["fitted", "cheapest-likely", "tolerance", "utility", "quality-floor", "fixed", "random"]
+Rule = Literal[
+    "fitted",
+    "cheapest-likely",
+    "tolerance",
+    "utility",
+    "quality-floor",
+    "budget",
+    "cascade",
+    "fixed",
+    "random",
+]
 FITTED: Rule = "fitted"
 """Stands for the rule that was cheapest when the router was fitted."""
 KNOBS: dict[str, tuple[str, ...]] = {
@@ -157,10 +180,18 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "tolerance": ("tolerance",),
     "utility": ("value_usd", "latency_usd_per_s"),
     "quality-floor": ("slack", "candidate"),
+    "budget": ("budget_usd", "expected_queries", "first_usd_per_answer"),
+    "cascade": ("ladder", "accept"),
     "fixed": ("candidate",),
     "random": ("weights", "seed"),
 }
 """Which fields of `PolicySettings` belong to which rule."""
+_NEEDED = (
+    ("candidate", "fixed", "the name of a candidate"),
+    ("ladder", "cascade", "at least two candidates, the cheapest first"),
+    ("budget_usd", "budget", "US dollars a day"),
+    ("expected_queries", "budget", "the number of queries that a day brings"),
+)
 
 
 class PolicySettings(Settings):
@@ -180,6 +211,16 @@ class PolicySettings(Settings):
     """quality-floor: how far below the reference's success a cheaper candidate may be; negative: above it."""
     candidate: str | None = None
     """fixed: who always answers; quality-floor: the reference."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """budget: US dollars a day (UTC)."""
+    expected_queries: int | None = Field(default=None, ge=1)
+    """budget: queries in a day; corrected by the traffic."""
+    first_usd_per_answer: float | None = Field(default=None, gt=0)
+    """budget: what a right answer may cost to begin with; None: what fitting found, or one cent."""
+    ladder: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """cascade: who is asked, one after another, until an answer is sure enough; the cheapest first."""
+    accept: Share | None = None
+    """cascade: least confidence at which an answer is kept, on the scale of `Cascade.accept`."""
     weights: dict[str, Usd] | None = None
     """random: share of each candidate; the others get none.  None: equal shares."""
     seed: int | None = None
@@ -198,6 +239,11 @@ class PolicySettings(Settings):
         if foreign:
             own = " and ".join(KNOBS[self.rule]) or "none"
             raise reference_error(foreign[0], f"this is no knob of {self.rule}, which has {own}")
-        if self.rule == "fixed" and self.candidate is None:
-            raise reference_error("candidate", "the rule fixed needs the name of a candidate")
+        for field, rule, what in _NEEDED:
+            if self.rule == rule and getattr(self, field) is None:
+                raise reference_error(field, f"the rule {rule} needs {what}")
+        if self.ladder is not None and len(set(self.ladder)) < len(self.ladder):
+            raise reference_error("ladder", f"somebody is named twice in {', '.join(self.ladder)}")
+        if self.explore and self.rule in {"cascade", "budget"}:
+            raise reference_error("explore", f"the rule {self.rule} cannot explore")
         return self

@@ -16,7 +16,7 @@ from router.decisions.cost import expected_cost_usd, scout_cost_usd
 from router.decisions.decision import Decision
 from router.decisions.eligibility import Requirements, eligible
 from router.decisions.wishes import Wishes
-from router.policies import CandidateTable, Choice, Fixed, Policy, RandomMix
+from router.policies import CandidateTable, Cascade, Choice, Fixed, Policy, RandomMix
 from router.policies.table import Floats
 
 SAFE = "safe"
@@ -92,8 +92,11 @@ def decide(
     lengths = scores.output_tokens
     if needs.max_output_tokens is not None:
         lengths = np.minimum(lengths, float(needs.max_output_tokens))
+    prices = pool.prices
+    if scores.cached_tokens is not None:
+        prices = np.column_stack([prices, pool.columns.cached_prices])
     cost_usd = expected_cost_usd(
-        pool.prices, scores.input_tokens, lengths * needs.n, cached_tokens=scores.cached_tokens
+        prices, scores.input_tokens, lengths * needs.n, cached_tokens=scores.cached_tokens
     )
     table = CandidateTable(
         scores.success, cost_usd, pool.names, mask, _latency_s(pool, lengths, scores.queue_s)
@@ -102,24 +105,26 @@ def decide(
     choices = _choices(table, scores, policy, safe)
     read = scores.unread is None
     scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok if read else 0.0, scores.input_tokens)
-    decisions = []
+    names, decisions = pool.names, []
     for i, (choice, rule, prefix) in enumerate(choices):
-        able = int(table.eligible[i].sum())
+        able = int(np.count_nonzero(table.eligible[i]))
+        ranking = tuple([names[k] for k in choice.ranking[i, :able].tolist()])
         decisions.append(
             Decision(
-                candidate=pool.names[choice.ranking[i][0]],
+                candidate=ranking[0],
                 reason=prefix + choice.reason[i],
                 policy=rule,
-                success=_by_name(pool.names, scores.success[i]),
-                expected_cost_usd=_by_name(pool.names, cost_usd[i]),
-                expected_output_tokens=_by_name(pool.names, lengths[i]),
-                ranking=tuple(pool.names[k] for k in choice.ranking[i][:able]),
+                success=_by_name(names, scores.success[i]),
+                expected_cost_usd=_by_name(names, cost_usd[i]),
+                expected_output_tokens=_by_name(names, lengths[i]),
+                ranking=ranking,
                 ineligible=ineligible[i],
                 novelty=None if scores.novelty is None else float(scores.novelty[i]),
                 novel=scores.novel is not None and bool(scores.novel[i]),
                 scout_cost_usd=float(scout_usd[i]),
                 input_tokens=int(scores.input_tokens[i]),
                 propensity=_propensity(choice, i),
+                cascade=policy.able(ranking) if isinstance(policy, Cascade) and rule == policy.rule else None,
             )
         )
     return decisions
@@ -130,12 +135,12 @@ def _choices(
 ) -> list[tuple[Choice, str, str]]:
     """Choice, rule and beginning of the reason for each query."""
     blind = isinstance(policy, _BLIND)
-    fallback = (Fixed(safe).choose(table), SAFE)
     if scores.unread is not None and not blind:
-        return [(*fallback, f"{scores.unread}; safe candidate: ")] * len(scores)
+        return [(Fixed(safe).choose(table), SAFE, f"{scores.unread}; safe candidate: ")] * len(scores)
     own = (policy.choose(table), policy.rule, "")
     if scores.novel is None or scores.novelty is None or blind or not scores.novel.any():
         return [own] * len(scores)
+    fallback = (Fixed(safe).choose(table), SAFE)
     away = [f"unlike the fitted prompts (novelty {value:.3g}); safe candidate: " for value in scores.novelty]
     return [(*fallback, away[i]) if scores.novel[i] else own for i in range(len(scores))]
 
@@ -145,6 +150,8 @@ def _propensity(choice: Choice, i: int) -> float | None:
 
 
 def _check_somebody(mask: np.ndarray[Any, Any], ineligible: list[dict[str, str]]) -> None:
+    if mask.all():
+        return
     nobody = ~mask.any(axis=1)
     if nobody.any():
         why = "; ".join(f"{name}: {reason}" for name, reason in ineligible[int(nobody.argmax())].items())
@@ -153,8 +160,8 @@ def _check_somebody(mask: np.ndarray[Any, Any], ineligible: list[dict[str, str]]
 
 def _latency_s(pool: Pool, output_tokens: Floats, queue_s: Floats | None) -> Floats:
     speed = pool.speeds_s
-    latency: Floats = speed[:, 0] + speed[:, 1] * output_tokens + (0.0 if queue_s is None else queue_s)
-    return latency
+    latency: Floats = speed[:, 0] + speed[:, 1] * output_tokens
+    return latency if queue_s is None else latency + queue_s
 
 
 def _by_name(names: tuple[str, ...], row: Floats) -> dict[str, float]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
+import os
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from router.policies.cascade import Cascade
+
 
 def new_id() -> str:
-    """A fresh decision id."""
-    return f"dec-{uuid.uuid4().hex}"
+    """A fresh decision id: milliseconds since 1970, then 80 random bits.
+
+    Ids of one time are neighbours, so that a ledger's index grows at its end (as with UUID version 7).
+    """
+    return f"dec-{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Decision:
         Length of the prompt in the scout's tokens; 0 if it was not read.
     propensity : float or None
         Probability of this very choice, where the policy draws; off-policy estimates need it.
+    cascade : Cascade, optional
+        Where the answer's own confidence decides whether somebody else is asked: who, and at what confidence.
     id : str
         Unique name of this decision.
     """
@@ -61,8 +69,10 @@ class Decision:
     scout_cost_usd: float = 0.0
     input_tokens: int = 0
     propensity: float | None = None
+    cascade: Cascade | None = None
     id: str = field(default_factory=new_id)
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as JSON-ready values."""
-        return {**asdict(self), "ranking": list(self.ranking)}
+        cascade = None if self.cascade is None else {**asdict(self.cascade), "ladder": [*self.cascade.ladder]}
+        return {**asdict(self), "ranking": list(self.ranking), "cascade": cascade}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypedDict
 
 import numpy as np
@@ -31,6 +32,8 @@ class Options(TypedDict, total=False):
     """Candidates that must not answer, besides those of `requirements`."""
     queue_s: Mapping[str, float]
     """Seconds that a candidate's server is expected to let a query wait; those that are left out do not."""
+    cached_tokens: Mapping[str, int]
+    """Tokens of the prompt that a candidate's server holds from earlier turns; the others hold none."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,13 @@ class Wishes:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        for name, high in (("quality", 1.0), ("min_success", 1.0), ("max_cost_usd", np.inf)):
-            value = getattr(self, name)
+        for name, value, high in (
+            ("quality", self.quality, 1.0),
+            ("min_success", self.min_success, 1.0),
+            ("max_cost_usd", self.max_cost_usd, inf),
+        ):
             if value is not None and not 0.0 <= value <= high:
-                span = "at least 0" if high == np.inf else "between 0 and 1"
+                span = "at least 0" if high == inf else "between 0 and 1"
                 raise UsageError(f"{name} must be {span}, not {value}.", param=name)
         if self.quality is not None and self.policy is not None:
             raise UsageError("quality is a policy of its own; leave out policy.", param="quality")

@@ -6,8 +6,8 @@ certified ends the search, so that testing many costs no confidence.
 
 What is promised is what an operator can check: that accuracy stays above the floor on the *next* queries, as
 many as the calibration split has. A bound on the mean of all queries ever to come (``ahead=None``) is weaker:
-its settings are missed on a test split of the same size about twice as often as its confidence says
-(`foresight bench policies` measured up to 17% at δ = .1).
+a test split of the same size misses it more often than its confidence says (measured by `foresight bench
+policies`).
 """
 
 from __future__ import annotations

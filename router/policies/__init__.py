@@ -7,11 +7,12 @@ online and a million in batch.
 from __future__ import annotations
 
 from router.policies.budget import Budget
+from router.policies.cascade import Cascade, Step
 from router.policies.cheapest_likely import CheapestLikely
 from router.policies.exploration import Explore
 from router.policies.fixed import Fixed
 from router.policies.oracle import Oracle
-from router.policies.pacing import Pace, Pacing
+from router.policies.pacing import Pace, Paced, Pacing
 from router.policies.quality_floor import QualityFloor
 from router.policies.random_mix import RandomMix
 from router.policies.registry import POLICIES, policy_from
@@ -23,16 +24,19 @@ __all__ = [
     "POLICIES",
     "Budget",
     "CandidateTable",
+    "Cascade",
     "CheapestLikely",
     "Choice",
     "Explore",
     "Fixed",
     "Oracle",
     "Pace",
+    "Paced",
     "Pacing",
     "Policy",
     "QualityFloor",
     "RandomMix",
+    "Step",
     "Tolerance",
     "Utility",
     "policy_from",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from probes.errors import UsageError
-from router.fit.knob import DROP, Outcome
-from router.policies.table import Floats, Ints
+from router.policies.table import CandidateTable, Choice, Floats, Ints
+
+if TYPE_CHECKING:
+    from router.fit.knob import Outcome
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class Cascade:
     Unlike every other policy it decides *after* an answer, so each call made is paid: with two candidates the
     expected cost is ``c_1 + P(confidence < accept) · c_2``. It beats routing before an answer only where an
     answer's confidence tells much more than the prompt, and it doubles the wait of what is escalated.
-    Confidence is any calibrated P(this answer is right): of its token probabilities, of a verifier, of
-    agreement among draws. Source: FrugalGPT, arXiv 2305.05176; cascade decided after an answer, as in
-    arXiv 2605.18796.
+    Confidence is any score in [0, 1] on which `accept` was set: of an answer's token probabilities (the
+    gateway's, `serving.policies.confidence`), of a verifier, of agreement among draws. Source: FrugalGPT,
+    arXiv 2305.05176; cascade decided after an answer, as in arXiv 2605.18796.
 
     Attributes
     ----------
@@ -59,8 +62,12 @@ class Cascade:
     ladder: tuple[str, ...]
     accept: float = 0.5
 
+    rule: ClassVar[str] = "cascade"
+    knob: ClassVar[str | None] = "accept"
+
     def __post_init__(self) -> None:
         """Refuse a ladder of one, repeated names and a bar out of range."""
+        object.__setattr__(self, "ladder", tuple(self.ladder))
         if len(self.ladder) < 2 or len(set(self.ladder)) != len(self.ladder):
             raise UsageError(f"A cascade needs two or more candidates, not {self.ladder}.", param="ladder")
         if not 0.0 <= self.accept <= 1.0:
@@ -70,6 +77,38 @@ class Cascade:
     def first(self) -> str:
         """Who is asked first."""
         return self.ladder[0]
+
+    def choose(self, table: CandidateTable) -> Choice:
+        """The order to ask in: the ladder first, then the others by their success.
+
+        Raises
+        ------
+        UsageError
+            Somebody on the ladder is not in the table.
+        """
+        self._check_known(table.names)
+        place = {name: k for k, name in enumerate(self.ladder)}
+        tier = np.array([place.get(name, len(place)) for name in table.names], dtype=np.float64)
+        on_ladder = [name in place for name in table.names]
+
+        def explain(i: int) -> str:
+            able = [name for name in self.ladder if table.eligible[i, table.names.index(name)]]
+            if len(able) > 1:
+                return f"{able[0]} first; then {able[1]}, unless its confidence reaches {self.accept:.2f}"
+            if able:
+                return f"only {able[0]} of the cascade can answer"
+            return "nobody of the cascade can answer; the most likely of the others"
+
+        return Choice(table, np.where(on_ladder, 0.0, table.success), explain, tier=tier)
+
+    def able(self, ranking: Sequence[str]) -> Cascade | None:
+        """The same with those only who can answer; None where that is nobody, or one."""
+        ladder = tuple(name for name in self.ladder if name in ranking)
+        return Cascade(ladder, self.accept) if len(ladder) > 1 else None
+
+    def _check_known(self, names: Sequence[str]) -> None:
+        if unknown := [name for name in self.ladder if name not in names]:
+            raise UsageError(f"There is no candidate {unknown[0]!r}.", param="ladder")
 
     def after(self, candidate: str, confidence: float) -> Step:
         """What to do when a candidate has answered; the gateway asks this after every answer.
@@ -102,8 +141,7 @@ class Cascade:
         outcome : Outcome
             What happened.
         """
-        if unknown := [name for name in self.ladder if name not in names]:
-            raise UsageError(f"There is no candidate {unknown[0]!r}.", param="ladder")
+        self._check_known(names)
         columns = [list(names).index(name) for name in self.ladder]
         kept = confidence[:, columns] >= self.accept
         kept[:, -1] = True
@@ -112,24 +150,3 @@ class Cascade:
         rows = np.arange(len(confidence))
         cost: Floats = (outcome.cost_usd[:, columns] * asked).sum(axis=1)
         return Judged(outcome.correct[:, columns][rows, last], cost, (last + 1).astype(np.intp))
-
-
-def set_accept(
-    cascade: Cascade,
-    names: Sequence[str],
-    confidence: Floats,
-    outcome: Outcome,
-    best: int,
-    *,
-    drop: float = DROP,
-) -> Cascade | None:
-    """The cheapest bar that keeps the accuracy of the best single candidate less `drop`; None if none does.
-
-    To be called with the calibration split.
-    """
-    target = float(outcome.correct[:, best].mean()) - drop
-    tried = np.unique(np.quantile(confidence, np.linspace(0.0, 1.0, 101)))
-    settings = [replace(cascade, accept=float(bar)) for bar in np.clip(np.r_[0.0, tried, 1.0], 0.0, 1.0)]
-    judged = [(setting, setting.judge(names, confidence, outcome)) for setting in settings]
-    enough = [(float(j.cost_usd.mean()), s) for s, j in judged if j.correct.mean() >= target - 1e-12]
-    return min(enough, key=lambda pair: pair[0])[1] if enough else None

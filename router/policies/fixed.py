@@ -27,12 +27,14 @@ class Fixed:
             raise UsageError(
                 f"There is no candidate {self.candidate!r} (there are: {known}).", param="candidate"
             )
-        wanted = np.array([name == self.candidate for name in table.names])
+        own = table.names.index(self.candidate)
+        others = np.ones(len(table.names))
+        others[own] = 0.0
 
         def explain(i: int) -> str:
-            if wanted[choice.index[i]]:
+            if choice.index[i] == own:
                 return f"always {self.candidate}"
             return f"{self.candidate} cannot answer; the most likely of the others"
 
-        choice = Choice(table, table.success, explain, tier=np.where(wanted, 0.0, 1.0))
+        choice = Choice(table, table.success, explain, tier=others)
         return choice

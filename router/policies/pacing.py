@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from probes.errors import UsageError
+from router.policies.table import CandidateTable, Choice
 from router.policies.utility import Utility
 
 DAY_S = 86_400.0
@@ -63,6 +65,9 @@ class Pacing:
     first_usd_per_answer: float = 0.01
     step: float = 0.02
 
+    rule: ClassVar[str] = "budget"
+    knob: ClassVar[str | None] = None
+
     def __post_init__(self) -> None:
         """Refuse numbers that are not above zero."""
         for name in ("budget_usd", "expected_queries", "period_s", "first_usd_per_answer", "step"):
@@ -77,6 +82,17 @@ class Pacing:
         """Who answers now; a value of 0 is the cheapest candidate."""
         return Utility(pace.usd_per_answer if pace.spent_usd < self.budget_usd else 0.0)
 
+    def choose(self, table: CandidateTable) -> Choice:
+        """Choose as at the beginning of a period; `Paced` knows what was spent."""
+        return Paced(self, self.begin(0.0)).choose(table)
+
+    def rolled(self, pace: Pace, now_s: float) -> Pace:
+        """The state at this moment: in a new period nothing is spent yet, the value stays."""
+        periods = math.floor((now_s - pace.began_s) / self.period_s)
+        if periods <= 0:
+            return pace
+        return Pace(pace.began_s + periods * self.period_s, 0.0, 0, pace.usd_per_answer)
+
     def after(self, pace: Pace, now_s: float, cost_usd: float) -> Pace:
         """The state after an answer; a new period begins with the value that the old one ended with.
 
@@ -87,9 +103,7 @@ class Pacing:
         """
         if not 0.0 <= cost_usd < math.inf:
             raise UsageError(f"cost_usd must be finite and at least 0, not {cost_usd}.", param="cost_usd")
-        periods = math.floor((now_s - pace.began_s) / self.period_s)
-        if periods > 0:
-            pace = Pace(pace.began_s + periods * self.period_s, 0.0, 0, pace.usd_per_answer)
+        pace = self.rolled(pace, now_s)
         pace = replace(pace, spent_usd=pace.spent_usd + cost_usd, queries=pace.queries + 1)
         left = max(self.budget_usd - pace.spent_usd, 0.0)
         allowance = left / self._to_come(pace, now_s)
@@ -104,3 +118,35 @@ class Pacing:
         # The forecast counts as a tenth of a period of traffic, so that the first minutes do not decide.
         rate = (pace.queries + 0.1 * self.expected_queries) / (gone + 0.1)
         return max(rate * (1.0 - gone), 1.0)
+
+
+@dataclass(frozen=True)
+class Paced:
+    """A budget at one moment of its period: the policy of one decision.
+
+    Attributes
+    ----------
+    pacing : Pacing
+        The budget.
+    pace : Pace
+        Where the period stands.
+    """
+
+    pacing: Pacing
+    pace: Pace
+
+    rule: ClassVar[str] = Pacing.rule
+    knob: ClassVar[str | None] = None
+
+    def choose(self, table: CandidateTable) -> Choice:
+        """Choose for every query of the table."""
+        choice = self.pacing.policy(self.pace).choose(table)
+        budget_usd, spent_usd = self.pacing.budget_usd, self.pace.spent_usd
+        spent = f"${spent_usd:.3g} of ${budget_usd:.3g} spent"
+
+        def explain(i: int) -> str:
+            if spent_usd >= budget_usd:
+                return f"{spent}: the cheapest"
+            return f"{choice.explain(i)}; {spent}"
+
+        return Choice(table, choice.value, explain)

@@ -8,9 +8,11 @@ from typing import Any
 
 from probes.errors import UsageError
 from router.configuration.settings import PolicySettings
+from router.policies.cascade import Cascade
 from router.policies.cheapest_likely import CheapestLikely
 from router.policies.exploration import Explore
 from router.policies.fixed import Fixed
+from router.policies.pacing import Pacing
 from router.policies.quality_floor import QualityFloor
 from router.policies.random_mix import RandomMix
 from router.policies.table import Policy
@@ -18,9 +20,13 @@ from router.policies.tolerance import Tolerance
 from router.policies.utility import Utility
 
 POLICIES: dict[str, type[Any]] = {
-    policy.rule: policy for policy in (CheapestLikely, Tolerance, Utility, QualityFloor, Fixed, RandomMix)
+    policy.rule: policy
+    for policy in (CheapestLikely, Tolerance, Utility, QualityFloor, Pacing, Cascade, Fixed, RandomMix)
 }
 """Every rule that a deployment can use; the oracle is for evaluation only."""
+
+DESCRIBED = frozenset({Fixed.rule, Pacing.rule, Cascade.rule})
+"""Rules that mean nothing without an entry of the pool file."""
 
 
 def policy_from(settings: PolicySettings, fitted: Mapping[str, Mapping[str, Any]] | None = None) -> Policy:
@@ -39,7 +45,7 @@ def policy_from(settings: PolicySettings, fitted: Mapping[str, Mapping[str, Any]
         A rule without a default for its knob has neither.
     """
     policy = POLICIES[settings.rule]
-    knobs = {**(fitted or {}).get(settings.rule, {}), **settings.knobs}
+    knobs = {**_fitted_knobs(settings.rule, fitted or {}), **settings.knobs}
     for knob in fields(policy):
         if knob.name not in knobs and knob.default is MISSING:
             raise UsageError(
@@ -49,3 +55,11 @@ def policy_from(settings: PolicySettings, fitted: Mapping[str, Mapping[str, Any]
             )
     made: Policy = policy(**knobs)
     return Explore(made, settings.explore) if settings.explore else made
+
+
+def _fitted_knobs(rule: str, fitted: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What fitting found; a day's budget begins with what a right answer is worth to `Utility`."""
+    value_usd = fitted.get(Utility.rule, {}).get("value_usd")
+    if rule == Pacing.rule and value_usd:
+        return {"first_usd_per_answer": value_usd}
+    return fitted.get(rule, {})

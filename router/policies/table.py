@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from math import isfinite
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -47,10 +48,12 @@ class CandidateTable:
 
     def __post_init__(self) -> None:
         """Check the shapes and that every query has somebody to answer it."""
-        success = np.asarray(self.success, dtype=np.float64)
-        object.__setattr__(self, "success", success)
-        object.__setattr__(self, "cost_usd", np.asarray(self.cost_usd, dtype=np.float64))
-        object.__setattr__(self, "names", tuple(self.names))
+        success, cost = (np.asarray(array, dtype=np.float64) for array in (self.success, self.cost_usd))
+        if success is not self.success or cost is not self.cost_usd:
+            object.__setattr__(self, "success", success)
+            object.__setattr__(self, "cost_usd", cost)
+        if type(self.names) is not tuple:
+            object.__setattr__(self, "names", tuple(self.names))
         if self.eligible.ndim == 0:
             object.__setattr__(self, "eligible", np.full(success.shape, bool(self.eligible)))
         expected = (len(success), len(self.names))
@@ -58,10 +61,12 @@ class CandidateTable:
             array = getattr(self, name)
             if array is not None and array.shape != expected:
                 raise UsageError(f"{name} has shape {array.shape}, not {expected}.", param=name)
-        for name in ("success", "cost_usd"):
-            if not (np.isfinite(getattr(self, name)) | ~self.eligible).all():
+        for name, array in (("success", success), ("cost_usd", cost)):
+            if isfinite(array.sum()):  # one look at the usual case
+                continue
+            if not (np.isfinite(array) | ~self.eligible).all():
                 raise UsageError(f"{name} is not finite for an eligible candidate.", param=name)
-        if not self.eligible.any(axis=1).all():
+        if not (self.eligible.all() or self.eligible.any(axis=1).all()) or not self.names:
             raise UsageError("A query has no eligible candidate.", param="eligible")
 
     def __len__(self) -> int:
@@ -142,11 +147,12 @@ class Choice:
     @cached_property
     def ranking(self) -> Ints:
         """All candidates of each query, best first, the ineligible ones last, shape (n, K)."""
-        shape = self.table.success.shape
+        shape, size = self.table.success.shape, self.table.success.size
         keys = [
-            key if key.shape == shape else np.broadcast_to(key, shape)
-            for key in (~self.table.eligible, *self._keys())
+            key.reshape(shape) if key.size == size else np.broadcast_to(key, shape) for key in self._keys()
         ]
+        if not self.table.eligible.all():
+            keys.insert(0, (~self.table.eligible).astype(np.float64))
         return np.lexsort(keys[::-1], axis=-1)
 
     @property

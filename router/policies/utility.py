@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from router.policies.table import CandidateTable, Choice
+import numpy as np
+
+from router.policies.table import CandidateTable, Choice, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,21 @@ class Utility:
 
         choice = Choice(table, value, explain)
         return choice
+
+    @staticmethod
+    def sweep(table: CandidateTable, values_usd: Floats) -> Ints:
+        """Choices at m values of a right answer, shape (m, n), latency unpriced: as `choose`, but faster.
+
+        The candidates lie in their order of cost, then of name, so that the first of equal worth is the one
+        that `choose` takes.
+        """
+        ranks = np.broadcast_to(table.alphabetical, table.success.shape)
+        order = np.lexsort((ranks, np.where(table.eligible, table.cost_usd, np.inf)), axis=-1)
+        success, cost, able = (
+            np.take_along_axis(array, order, axis=1)
+            for array in (table.success, table.cost_usd, table.eligible)
+        )
+        success = np.where(able, success, 0.0)
+        cost = np.where(able, cost, np.inf)
+        rows = np.arange(len(table))
+        return np.array([order[rows, (value * success - cost).argmax(axis=1)] for value in values_usd])

@@ -91,6 +91,16 @@ class Store:
         with self.database.reading() as connection:
             return {key_id: float(usd or 0.0) for key_id, usd in connection.execute(statement)}
 
+    def spent_by(self, policy: str, since_s: float) -> tuple[float, int]:
+        """US dollars and requests of one policy since this Unix time, the scout's reading included."""
+        self.prepare()
+        ended = exchanges.c
+        cost = func.sum(func.coalesce(ended.cost_usd, 0.0) + ended.scout_cost_usd)
+        statement = select(cost, func.count()).where(ended.ended_s >= since_s, ended.policy == policy)
+        with self.database.reading() as connection:
+            usd, queries = connection.execute(statement).one()
+        return float(usd or 0.0), int(queries)
+
     def prune(self, before_s: float) -> int:
         """Remove decisions made before this Unix time, and all that belongs to them; returns how many."""
         self.prepare()

@@ -298,7 +298,7 @@ def by_candidate(database: Database, window: Window) -> tuple[Traffic, ...]:
 
 def timeline(database: Database, window: Window, n_slices: int = 60) -> tuple[Slice, ...]:
     """Answers by time and candidate; slices are whole minutes, and those without answers are left out."""
-    width = max(1, math.ceil((window.until_s - window.since_s) / 60 / n_slices))
+    width = slice_s(window, n_slices) // 60
     table = exchanges.c
     begin = table.minute // width
     statement = (
@@ -314,6 +314,11 @@ def timeline(database: Database, window: Window, n_slices: int = 60) -> tuple[Sl
             Slice(float(slot * width * 60), name, n, usd)
             for slot, name, n, usd in connection.execute(statement)
         )
+
+
+def slice_s(window: Window, n_slices: int) -> int:
+    """Length of a timeline's slices in seconds: whole minutes."""
+    return 60 * max(1, math.ceil((window.until_s - window.since_s) / 60 / n_slices))
 
 
 def latency(database: Database, window: Window, candidate: str | None = None) -> Latency:
@@ -333,9 +338,16 @@ def latency(database: Database, window: Window, candidate: str | None = None) ->
     return Latency(len(rows), first, _quantiles([total for _, total in rows]))
 
 
-def recent(database: Database, limit: int = 50, before_s: float | None = None) -> tuple[Recorded, ...]:
-    """The newest decisions, newest first; `before_s` (Unix seconds) turns the page."""
+def recent(
+    database: Database, limit: int = 50, before_s: float | None = None, *, answered: bool = False
+) -> tuple[Recorded, ...]:
+    """The newest decisions, newest first; `before_s` (Unix seconds) turns the page.
+
+    With `answered`, only those that somebody was asked to answer (`POST /v1/route` asks nobody).
+    """
     statement = _recorded().order_by(decisions.c.decided_s.desc()).limit(limit)
+    if answered:
+        statement = statement.where(exchanges.c.decision_id.is_not(None))
     if before_s is not None:
         statement = statement.where(decisions.c.decided_s < before_s)
     with database.reading() as connection:

@@ -12,6 +12,8 @@ import pytest
 from eval.harness import EvaluationResult, evaluate
 from eval.harness.console import table
 from eval.harness.contestants import make_forecaster
+from eval.harness.evaluate import _default
+from eval.harness.judge import judge
 from eval.harness.sample import prepare
 from eval.harness.trial import forecast_trial, make_split, mixture_trial
 from eval.outcomes import Outcomes
@@ -225,3 +227,14 @@ def test_outcomes_survive_a_round_trip_through_the_harness(world: Synthetic, tmp
     options = {"routers": ["length"], "seeds": 1, "draws": 20}
     first = evaluate(world.outcomes, **options).to_json()["routers"]  # type: ignore[arg-type]
     assert evaluate(loaded, **options).to_json()["routers"] == first  # type: ignore[arg-type]
+
+
+def test_a_calibration_split_without_a_setting_counts_as_the_best_single_candidate(world: Synthetic) -> None:
+    """One unlucky split makes a router neither unsafe nor, by an average over its settings, cheap."""
+    sample = prepare(world.outcomes, world.activations)
+    splits = [make_split(sample, seed, 0.005) for seed in (0, 1)]
+    known = [forecast_trial(sample, split, make_forecaster("foresight", 0)) for split in splits]
+    results = {name: judge(sample, splits, known, draws=100) for name in ("lucky", "unlucky")}
+    unlucky = [known[0], replace(known[1], frozen=None)]
+    assert judge(sample, splits, unlucky, draws=100).safe
+    assert _default(sample, splits, {"unlucky": unlucky, "lucky": known}, results) == "lucky"

@@ -46,9 +46,10 @@ def test_a_guaranteed_floor_is_kept_and_an_unguaranteed_one_is_not() -> None:
     table, outcome = draw_world(3000, seed=5)
     best = int(outcome.singles[0].argmax())
     found = Scored("world", table, outcome, np.arange(3000), best, True)
-    safe, bold = floor.tallies(found, 30)
+    safe, mean, bold = floor.tallies(found, 30)
     assert safe.missed <= 0.1
     assert bold.missed > 0.2
+    assert safe.missed <= mean.missed <= bold.missed
     assert 0 <= safe.saving < bold.saving
 
 

@@ -13,11 +13,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from eval.benchmarks.probes import agreement, difficulty, kept, onboarding, reading, separation, solving
+from eval.benchmarks.probes import agreement, difficulty, kept, onboarding, reading, separation
 from eval.benchmarks.probes.comparison import OURS, compare
-from eval.benchmarks.probes.growth import SWEEPS, Size, growth_picture
 from eval.benchmarks.probes.kept import Kept
 from eval.benchmarks.probes.sets import load
+from eval.benchmarks.probes.speed import scoring, solving
+from eval.benchmarks.probes.speed.growth import SWEEPS, Size, growth_picture
 from eval.benchmarks.row import Row, Setting
 from eval.harness.contestants import make_forecaster
 from eval.outcomes import Outcomes
@@ -130,6 +131,14 @@ def test_a_candidate_left_out_is_known_from_its_labels() -> None:
     assert trained[0] > 0.85
     assert none[0] > trained[0] - 0.05
     assert some[1] < max(0.05, none[1])
+
+
+def test_a_scorer_is_timed_with_all_its_parts() -> None:
+    scorer = scoring.make_scorer(24, 3, np.random.default_rng(0))
+    assert scorer.probes.waves is not None
+    table = scorer.score(np.random.default_rng(1).normal(size=(40, 24)).astype(np.float32))
+    assert table.success.shape == (40, 3)
+    assert np.isfinite(table.novelty).all()
 
 
 def test_memory_is_measured_in_a_process_of_its_own() -> None:

@@ -10,9 +10,10 @@ import pytest
 from probes.errors import UsageError
 from router.configuration.settings import PolicySettings
 from router.decisions.cost import expected_cost_usd
+from router.fit.acceptance import set_accept
 from router.fit.knob import Outcome
-from router.policies import Budget, CandidateTable, Explore, Pace, Pacing, Utility, policy_from
-from router.policies.cascade import Cascade, set_accept
+from router.policies import Budget, CandidateTable, Explore, Pace, Paced, Pacing, Utility, policy_from
+from router.policies.cascade import Cascade
 from tests.router.worlds import draw_world
 
 NAMES = ("small", "large")
@@ -163,3 +164,30 @@ def test_a_pool_file_turns_exploration_on() -> None:
     settings = PolicySettings(rule="utility", value_usd=0.5, explore=0.02)
     assert policy_from(settings) == Explore(Utility(0.5), 0.02)
     assert policy_from(PolicySettings(rule="utility", value_usd=0.5)) == Utility(0.5)
+
+
+def test_a_cascade_ranks_its_ladder_first_and_leaves_out_who_cannot_answer() -> None:
+    success = np.array([[0.2, 0.9, 0.5, 0.7]] * 3)
+    able = np.array([[True] * 4, [False, True, True, True], [True, True, False, True]])
+    table = CandidateTable(success, np.ones((3, 4)), ("a", "b", "c", "d"), able)
+    cascade = Cascade(("c", "a"), 0.8)
+    choice = cascade.choose(table)
+    names = np.array(table.names)
+    kept = [names[row[: able[i].sum()]].tolist() for i, row in enumerate(choice.ranking)]
+    assert kept == [["c", "a", "b", "d"], ["c", "b", "d"], ["a", "b", "d"]]
+    assert choice.reason[0] == "c first; then a, unless its confidence reaches 0.80"
+    assert [cascade.able(ranking) for ranking in kept] == [cascade, None, None]
+    with pytest.raises(UsageError, match="no candidate 'x'"):
+        Cascade(("x", "a")).choose(table)
+
+
+def test_a_day_begins_with_what_a_right_answer_was_worth_when_the_router_was_fitted() -> None:
+    settings = PolicySettings(rule="budget", budget_usd=2.0, expected_queries=100)
+    fitted = {"utility": {"value_usd": 0.003}}
+    assert policy_from(settings, fitted) == Pacing(2.0, 100, first_usd_per_answer=0.003)
+    assert policy_from(settings) == Pacing(2.0, 100)
+    table = CandidateTable(np.array([[0.5, 0.9]]), np.array([[0.001, 0.02]]), NAMES)
+    assert policy_from(settings).choose(table).index.tolist() == [0]
+    spent = Paced(Pacing(2.0, 100), Pace(0.0, 2.0, 7, 1000.0)).choose(table)
+    assert spent.index.tolist() == [0]
+    assert spent.reason[0] == "$2 of $2 spent: the cheapest"

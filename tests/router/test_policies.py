@@ -234,7 +234,8 @@ def test_settings_become_policies_and_fitted_knobs_fill_the_gaps() -> None:
     assert policy_from(PolicySettings(min_success=0.8), fitted) == CheapestLikely(0.8)
     assert policy_from(PolicySettings(rule="utility", latency_usd_per_s=1), fitted) == Utility(0.003, 1)
     assert policy_from(PolicySettings(rule="fixed", candidate="a")) == Fixed("a")
-    assert set(POLICIES) == {"cheapest-likely", "tolerance", "utility", "quality-floor", "fixed", "random"}
+    singles = {"cheapest-likely", "tolerance", "utility", "quality-floor", "fixed", "random"}
+    assert set(POLICIES) == singles | {"budget", "cascade"}
 
 
 def test_a_knob_that_nobody_set_is_named() -> None:
@@ -246,3 +247,10 @@ def test_a_knob_that_nobody_set_is_named() -> None:
 
 def _cost(policy: Policy, table: CandidateTable) -> np.ndarray[Any, Any]:
     return table.cost_usd[np.arange(len(table)), policy.choose(table).index]
+
+
+@given(tables(), st.lists(st.sampled_from([0.0, 0.001, 0.02, 5.0]), min_size=1, max_size=4))
+def test_a_sweep_of_utilities_is_every_single_choice(table: CandidateTable, values: list[float]) -> None:
+    swept = Utility.sweep(table, np.array(values))
+    for value, chosen in zip(values, swept, strict=True):
+        assert chosen.tolist() == Utility(value).choose(table).index.tolist()

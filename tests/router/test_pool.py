@@ -123,6 +123,47 @@ def edit(*path: Any, **values: Any) -> Callable[[dict[str, Any]], None]:
             None,
             id="fixed",
         ),
+        pytest.param(
+            edit(policy={"rule": "cascade"}), "policy.ladder", "needs at least two", None, id="no ladder"
+        ),
+        pytest.param(
+            edit(policy={"rule": "cascade", "ladder": ["m:think", "m:thnk"]}),
+            "policy.ladder",
+            "there is no 'm:thnk'",
+            "Did you mean m:think?",
+            id="unknown on the ladder",
+        ),
+        pytest.param(
+            edit(policy={"rule": "cascade", "ladder": ["s", "m"]}),
+            "policy.ladder",
+            "s gives no log-probabilities",
+            None,
+            id="who does not say how sure it is",
+        ),
+        pytest.param(
+            edit(policy={"rule": "budget", "budget_usd": 3}),
+            "policy.expected_queries",
+            "needs the number of queries",
+            None,
+            id="a budget for who knows how many",
+        ),
+        pytest.param(
+            edit(
+                policy={"rule": "budget", "budget_usd": 3, "expected_queries": 9},
+                policies={"second": {"rule": "budget", "budget_usd": 3, "expected_queries": 9}},
+            ),
+            "policies.second",
+            "policy is a budget, too",
+            None,
+            id="two budgets",
+        ),
+        pytest.param(
+            edit(policy={"rule": "budget", "budget_usd": 3, "expected_queries": 9, "explore": 0.1}),
+            "policy.explore",
+            "cannot explore",
+            None,
+            id="a budget that explores",
+        ),
         pytest.param(edit(policy={"min_success": 1.5}), "policy.min_success", "not 1.5", None, id="range"),
         pytest.param(
             edit("candidates", 0, name="m"), "candidates[1].name", "two candidates", None, id="twice"

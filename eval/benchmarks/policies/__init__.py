@@ -12,7 +12,7 @@ from eval.benchmarks.row import Row, Setting
 
 def benchmark(setting: Setting) -> Iterator[Row]:
     """Yield all rows, the quick ones first."""
-    from eval.benchmarks.policies import allowance, floor, harm, published, speed
+    from eval.benchmarks.policies import allowance, floor, harm, published, reports, speed
 
-    for part in (published, allowance, floor, harm, speed):
+    for part in (published, allowance, floor, harm, reports, speed):
         yield from part.rows(setting)

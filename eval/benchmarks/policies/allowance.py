@@ -1,4 +1,7 @@
-"""A budget: how near to the optimum of the linear program, how fast, how exactly spent."""
+"""A budget: how near to the optimum of the linear program, how fast, how exactly spent.
+
+Seconds are of processor time, ours the best of three.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,11 @@ def rows(setting: Setting) -> Iterator[Row]:
         f"{gap:.1e}",
         abs(gap) <= 1e-4,
     )
-    what = f"budget, {n:,} × {CANDIDATES}: times faster than scipy HiGHS"
+    what = f"budget, {n:,} × {CANDIDATES}: times faster than scipy HiGHS (interior point)"
     yield Row(
         what,
         ">= 50",
-        f"{reference_took / took:,.0f} ({reference_took:.1f} s against {took:.3f} s)",
+        f"{reference_took / took:,.0f} ({reference_took:.2f} s against {took:.4f} s of processor time)",
         reference_took >= 50 * took,
     )
     yield Row(
@@ -45,7 +48,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         took, _, spent = _ours(
             large := random_table(1_000_000, seed=1), 0.3 * float(large.cost_usd.max(axis=1).sum())
         )
-        yield Row(f"budget, 1,000,000 × {CANDIDATES}", "< 2 s", f"{took:.2f} s (best of three)", took < 2)
+        yield Row(f"budget, 1,000,000 × {CANDIDATES}", "< 2 s", f"{took:.2f} s", took < 2)
 
 
 def random_table(n: int, seed: int) -> CandidateTable:
@@ -61,15 +64,19 @@ def _ours(table: CandidateTable, budget: float) -> tuple[float, float, float]:
     times = []
     index = np.zeros(len(table), dtype=np.intp)
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.process_time()
         index = Budget(budget).choose(table).index
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     at = np.arange(len(table)), index
     return min(times), float(table.success[at].mean()), float(table.cost_usd[at].sum())
 
 
 def _highs(table: CandidateTable, budget: float) -> tuple[float, float]:
-    """Seconds, and the mean success of the relaxed optimum: shares x, rows sum to 1, cost at most B."""
+    """Seconds, and the mean success of the relaxed optimum: shares x, rows sum to 1, cost at most B.
+
+    The interior-point method: on this program far faster than HiGHS's own choice, the dual simplex, so that
+    the comparison is with the best that it can do.
+    """
     from scipy.optimize import linprog
     from scipy.sparse import csr_matrix, identity, kron
 
@@ -77,7 +84,7 @@ def _highs(table: CandidateTable, budget: float) -> tuple[float, float]:
     one_each = kron(identity(n, format="csr"), np.ones((1, k)), format="csr")
     # Scaled to the budget, so that the solver's tolerance means something.
     cost: Floats = (table.cost_usd / budget).ravel()
-    began = time.perf_counter()
+    began = time.process_time()
     found = linprog(
         -table.success.ravel(),
         A_ub=csr_matrix(cost[None, :]),
@@ -85,6 +92,6 @@ def _highs(table: CandidateTable, budget: float) -> tuple[float, float]:
         A_eq=one_each,
         b_eq=np.ones(n),
         bounds=(0, None),
-        method="highs",
+        method="highs-ipm",
     )
-    return time.perf_counter() - began, float(-found.fun / n)
+    return time.process_time() - began, float(-found.fun / n)

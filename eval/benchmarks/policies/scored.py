@@ -101,17 +101,22 @@ def complete(setting: Setting) -> Iterator[tuple[str, Outcomes, Activations | No
 def scored(setting: Setting) -> Iterator[Scored]:
     """Every set, a probe bank fitted on 40% of its questions, the rest predicted."""
     for name, outcomes, read, priced in complete(setting):
-        parts = grouped_split(np.array(outcomes.groups), {"train": 0.4, "rest": 0.6}, 0)
-        train, rest = outcomes.take(parts["train"]), outcomes.take(parts["rest"])
-        features = np.zeros((len(outcomes), 0), np.float32) if read is None else read.features()
-        forecaster = make_forecaster("tfidf" if read is None else "foresight", 0)
-        forecaster.fit(train, features[parts["train"]])
-        success = forecaster.predict(rest.queries, features[parts["rest"]])
-        cost = np.broadcast_to(train.cost_usd.mean(axis=0), success.shape)
-        table = CandidateTable(success, cost, rest.candidates)
-        best = int(np.lexsort((train.cost_usd.mean(axis=0), -train.correct.mean(axis=0)))[0])
-        outcome = Outcome.of(table, rest.correct, rest.cost_usd)
-        yield Scored(name, table, outcome, np.array(rest.groups), best, priced)
+        yield score(name, outcomes, read, priced=priced)
+
+
+def score(name: str, outcomes: Outcomes, read: Activations | None, *, priced: bool) -> Scored:
+    """One set, a probe bank fitted on 40% of its questions, the rest predicted."""
+    parts = grouped_split(np.array(outcomes.groups), {"train": 0.4, "rest": 0.6}, 0)
+    train, rest = outcomes.take(parts["train"]), outcomes.take(parts["rest"])
+    features = np.zeros((len(outcomes), 0), np.float32) if read is None else read.features()
+    forecaster = make_forecaster("tfidf" if read is None else "foresight", 0)
+    forecaster.fit(train, features[parts["train"]])
+    success = forecaster.predict(rest.queries, features[parts["rest"]])
+    cost = np.broadcast_to(train.cost_usd.mean(axis=0), success.shape)
+    table = CandidateTable(success, cost, rest.candidates)
+    best = int(np.lexsort((train.cost_usd.mean(axis=0), -train.correct.mean(axis=0)))[0])
+    outcome = Outcome.of(table, rest.correct, rest.cost_usd)
+    return Scored(name, table, outcome, np.array(rest.groups), best, priced)
 
 
 def _complete(outcomes: Outcomes) -> Outcomes:

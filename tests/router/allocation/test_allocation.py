@@ -11,6 +11,7 @@ from scipy.optimize import linprog
 
 from probes.errors import UsageError
 from router.allocation.allocation import Worth, least_costly, most_accurate
+from router.allocation.multiplier import BLOCK, best
 from router.allocation.preview import preview
 from router.allocation.spending import ForAccuracy, ForBudget, Spending
 
@@ -164,3 +165,27 @@ def test_the_intervals_hold_what_they_promise() -> None:
     seen = (rng.random((4000, 400)) < chance).mean(axis=1)
     inside = ((seen >= point.accuracy_interval[0]) & (seen <= point.accuracy_interval[1])).mean()
     assert 0.93 < inside < 0.97
+
+
+def test_more_lines_than_are_looked_at_together_choose_as_each_alone() -> None:
+    rng = np.random.default_rng(5)
+    success, cost = rng.random((3, 2 * BLOCK + 7)), rng.random((3, 2 * BLOCK + 7))
+    index, paid = best(success, cost, 0.7)
+    lines = np.arange(success.shape[1])
+    np.testing.assert_array_equal(index, (success - 0.7 * cost).argmax(axis=0))
+    np.testing.assert_array_equal(paid, cost[index, lines])
+
+
+def test_money_is_held_back_for_what_is_in_flight_and_given_back() -> None:
+    n = 400
+    worth = Worth.of(np.tile([0.2, 0.9], (n, 1)), np.tile([0.001, 0.01], (n, 1)))
+    rows = np.arange(n)
+    spending = Spending(worth, ForBudget(2.2), np.full(n, -1))
+    first = spending.plan(rows, NOBODY, NOBODY)
+    assert worth.allocation(first).cost_usd == pytest.approx(2.2, abs=0.01)
+    flying = rows[:100]
+    cautious = spending.plan(rows[100:], flying, first[:100])
+    assert (cautious == 1).sum() < (first[100:] == 1).sum()
+    for _ in range(3):  # real costs are as expected: the spread shrinks, and little is held back
+        spending.paid(flying, first[:100], worth.cost_usd[first[:100], flying])
+    assert spending.spread < 0.3
