@@ -13,7 +13,7 @@ VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
-.PHONY: help setup demo figures test lint format lock clean clean-all
+.PHONY: help setup demo figures test clients lint format lock clean clean-all
 
 help:
 	@sed -n '/^#  /s/^# *//p' Makefile
@@ -36,11 +36,16 @@ demo: setup
 	@$(BIN)/foresight ladder demo $(if $(JSON),--json $(JSON)) $(if $(EXIT),--exit)
 
 figures: setup
-	@$(BIN)/foresight ladder demo --questions 2000 --seed 23 --exit --json docs/figures.json --pictures docs
+	@$(BIN)/foresight ladder demo --questions 2000 --seed 41 --exit --json docs/figures.json --pictures docs
 
-test: setup
+test: setup clients
 	@$(PYTHON) requirements/preflight.py --tests
 	$(BIN)/python -m pytest
+
+# The official Node client, for the test that uses it; without npm that test is skipped and says so.
+clients:
+	@test -d tests/serving/clients/node_modules || ! command -v npm >/dev/null \
+	  || npm ci --silent --no-audit --no-fund --prefix tests/serving/clients || echo "The Node client could not be installed."
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,15 +1,15 @@
 """Activations that were read once: kept on disk under a name that is made of what was read.
 
-A folder for each scout fingerprint holds shards, safetensors files with the activations of some queries
-and the queries' keys in their metadata. A shard is written under a temporary name and moved into place,
-so what is there is complete; two processes may share a cache.
+A folder for each scout fingerprint, arithmetic and longest prompt holds shards, safetensors files with the
+activations of some queries and the queries' keys in their metadata. A shard is written under a temporary name
+and moved into place, so what is there is complete; two processes may share a cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +24,12 @@ from probes.files import whole_file
 
 
 class RenderingEncoder(Encoder, Protocol):
-    """An encoder that says which tokens it reads."""
+    """An encoder that says which tokens it reads, and how."""
+
+    @property
+    def reading(self) -> Mapping[str, str | int | None]:
+        """What else than its identity decides the numbers: ``dtype`` and ``max_tokens``."""
+        ...
 
     def render(self, conversation: Conversation, tools: Tools | None = None) -> list[int]:
         """Token ids of a prompt."""
@@ -68,7 +73,7 @@ class ActivationCache:
         conversations, tools, progress
             As for `Encoder.encode`.
         """
-        shelf = self.folder / encoder.identity.fingerprint
+        shelf = self.folder / _shelf(encoder)
         keys = [_key(encoder.render(conversation, tools)) for conversation in conversations]
         known = _index(shelf)
         todo = list({key: i for i, key in enumerate(keys) if key not in known}.values())
@@ -80,6 +85,12 @@ class ActivationCache:
             if progress is not None:
                 progress(len(keys) - len(todo) + start + len(rows), len(keys))
         return _read(keys, known, encoder)
+
+
+def _shelf(encoder: RenderingEncoder) -> str:
+    """sha256 of which scout reads, in which arithmetic, and where it cuts."""
+    reading = json.dumps(dict(encoder.reading), sort_keys=True)
+    return hashlib.sha256(f"{encoder.identity.fingerprint}\0{reading}".encode()).hexdigest()
 
 
 def _key(ids: Sequence[int]) -> str:

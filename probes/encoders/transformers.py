@@ -68,6 +68,8 @@ class TransformersEncoder:
     Attributes
     ----------
     identity : ScoutIdentity
+    reading : dict
+        ``dtype`` and ``max_tokens``, as they came to be.
     renderer : Renderer
 
     Raises
@@ -103,9 +105,9 @@ class TransformersEncoder:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         config = self._model.config.get_text_config()
         asked = _check_layers(layers, n_blocks(self._model), kind)
-        self.renderer = Renderer(
-            tokenizer, template_kwargs, max_tokens=max_tokens or _longest_prompt(config, tokenizer)
-        )
+        limit = max_tokens or _longest_prompt(config, tokenizer)
+        self.renderer = Renderer(tokenizer, template_kwargs, max_tokens=limit)
+        self.reading = {"dtype": str(self._model.dtype).removeprefix("torch."), "max_tokens": limit}
         self._device = device
         self._token_budget = token_budget
         self._positions = check_positions(positions)

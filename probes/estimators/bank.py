@@ -14,27 +14,34 @@ from sklearn.utils.validation import validate_data
 from probes.errors import ArtefactError, DataError
 from probes.estimators.coordinates import Coordinates
 from probes.estimators.linear import LinearProbes
-from probes.estimators.logistic import fit_logistic, sigmoid
+from probes.estimators.logistic import sigmoid
 from probes.estimators.outcomes import Targets, as_features, as_targets
-from probes.estimators.regression import STRENGTHS, Regression, fit_regression
+from probes.estimators.regression import STRENGTHS
+from probes.estimators.view import Gain, View, gain_of
 from probes.scoring.onboarding import Canary, add_candidate, refit_candidate
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]
 
-SCHEMA = 1
-PSEUDO_DRAWS = 2.0
-"""Draws at the pool's mean success rate that every candidate's level is started with."""
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schemas that can be loaded; 1 knew no waves."""
+LEAST_ROWS = 512
+"""Training queries below which waves are not tried."""
 
 
 class ProbeBank(BaseEstimator):
-    """Success probabilities of K candidates, linear in one scout's activations.
+    """Success probabilities of K candidates from one scout's activations.
 
     ``logit p_m(x) = a_m + s_m g(x) + sum_r U_mr h_r(x)``: a difficulty g that all candidates share and
     a few directions h_r on which they differ. Ridge regressions of the success rates on the features'
     principal coordinates are solved for every strength, fold and candidate from one Gram matrix; their
     out-of-fold predictions say how far each direction is to be trusted (`probes.estimators.shrinkage`) and on
     which scale (a logistic fit of level and slope for each candidate).
+
+    Waves of the leading coordinates join the features where that makes out-of-fold predictions better by
+    more than one standard error (`probes.estimators.waves`): g and h are then linear in both. Otherwise
+    the bank is linear in the activations alone.
 
     Parameters
     ----------
@@ -44,8 +51,10 @@ class ProbeBank(BaseEstimator):
         Folds for out-of-fold predictions; fewer where there are fewer groups.
     max_rank
         Principal coordinates kept where there are very many (see `Coordinates.fit`).
+    n_waves
+        Waves that are tried; 0 for a bank that is linear whatever the outcomes say.
     seed
-        For the folds and the Gram matrix's leading directions.
+        For the folds, the Gram matrix's leading directions and the waves.
 
     Attributes
     ----------
@@ -79,11 +88,13 @@ class ProbeBank(BaseEstimator):
         strengths: tuple[float, ...] = STRENGTHS,
         n_folds: int = 5,
         max_rank: int = 512,
+        n_waves: int = 512,
         seed: int = 0,
     ) -> None:
         self.strengths = strengths
         self.n_folds = n_folds
         self.max_rank = max_rank
+        self.n_waves = n_waves
         self.seed = seed
 
     def fit(
@@ -124,15 +135,16 @@ class ProbeBank(BaseEstimator):
             raise DataError("There is no outcome to fit to", param="correct")
         coordinates = coordinates or Coordinates.fit(features, self.max_rank, self.seed)
         fold = self._folds(features, groups)
-        fitted = fit_regression(
-            coordinates, features, targets.rate, targets.weight, fold, tuple(self.strengths)
-        )
-        scale = _logit_scale(fitted, targets)
-        self.probes_ = LinearProbes(
-            fitted.weights, fitted.offsets, fitted.loadings * scale.slope, scale.level
-        )
-        self.held_out_ = (fitted.held - fitted.level) * scale.slope + scale.level
-        self.record_ = self._record(fitted, targets, fold)
+        z = coordinates.transform(features)
+        found = View.fit(coordinates, z, targets, fold, self.strengths)
+        gain = None
+        if fold is not None and coordinates.rank and self.n_waves and len(features) >= LEAST_ROWS:
+            wavy = View.fit_enlarged(coordinates, z, self.n_waves, targets, fold, self.strengths, self.seed)
+            gain = gain_of(wavy.held, found.held, targets)
+            found = wavy if gain.counts else found
+        self.probes_ = found.probes()
+        self.held_out_ = found.held
+        self.record_ = self._record(found, targets, fold, gain)
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
@@ -207,7 +219,7 @@ class ProbeBank(BaseEstimator):
         ArtefactError
             If they are damaged or of another version.
         """
-        if meta.get("schema") != SCHEMA:
+        if meta.get("schema") not in READABLE:
             raise ArtefactError(f"The bank has schema {meta.get('schema')!r}, not {SCHEMA}", param="schema")
         params = {**meta.get("params", {})}
         bank = cls(**{**params, "strengths": tuple(params.get("strengths", STRENGTHS))})
@@ -242,7 +254,7 @@ class ProbeBank(BaseEstimator):
         return grouped_folds(labels, n_folds, self.seed) if n_folds >= 2 else None
 
     def _record(
-        self, fitted: Regression, targets: Targets, fold: npt.NDArray[np.intp] | None
+        self, found: View, targets: Targets, fold: npt.NDArray[np.intp] | None, gain: Gain | None
     ) -> dict[str, Any]:
         strengths = sorted(self.strengths, reverse=True)
         return {
@@ -251,38 +263,11 @@ class ProbeBank(BaseEstimator):
             "n_folds": 0 if fold is None else int(fold.max()) + 1,
             "directions": [
                 {"strength": strengths[d.strength], "factor": round(d.factor, 4), "z": round(d.z, 2)}
-                for d in fitted.directions
+                for d in found.regression.directions
             ],
+            "waves": 0 if found.waves is None else found.waves.count,
+            "waves_gain": None if gain is None else {"nats": gain.mean, "standard_error": gain.error},
         }
-
-
-class _Scale:
-    """Level and slope of each candidate's logit."""
-
-    def __init__(self, level: Floats, slope: Floats) -> None:
-        self.level = level
-        self.slope = slope
-
-
-def _logit_scale(fitted: Regression, targets: Targets) -> _Scale:
-    """From the scale of rates to that of logits: a logistic fit per candidate on out-of-fold predictions.
-
-    Around the mean rate r, a logit moves by 1 / (r (1 - r)) of what the rate moves: that is the prior
-    of the slope.
-    """
-    known = targets.weight.sum(axis=0)
-    pool = ((targets.weight * targets.rate).sum() + 0.5) / (known.sum() + 1)
-    mean = ((targets.weight * targets.rate).sum(axis=0) + PSEUDO_DRAWS * pool) / (known + PSEUDO_DRAWS)
-    level, slope = np.empty_like(mean), np.empty_like(mean)
-    for m, rate in enumerate(mean):
-        prior = np.array([np.log(rate / (1 - rate)), 1 / (rate * (1 - rate))])
-        moved = fitted.held[:, m] - fitted.level[m]
-        design = np.column_stack([np.ones_like(moved), moved])
-        spread = np.array([1.0, 0.25 * prior[1]])
-        level[m], slope[m] = fit_logistic(
-            design, targets.rate[:, m], targets.weight[:, m], prior_mean=prior, prior_sd=spread
-        )
-    return _Scale(level, np.maximum(slope, 0.0))
 
 
 def same_rows(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

@@ -63,10 +63,10 @@ class Coordinates:
             gram = np.zeros((width, width), np.float32)
             for rows in _blocks(features, mean, scale):
                 gram += rows.T @ rows
-            spectrum, basis = _falling(gram)
+            spectrum, basis = falling(gram)
         else:
             rows = np.concatenate(list(_blocks(features, mean, scale)))
-            spectrum, vectors = _falling(rows @ rows.T)
+            spectrum, vectors = falling(rows @ rows.T)
             vectors /= np.sqrt(np.maximum(spectrum, np.float32(1e-30)))
             basis = rows.T @ vectors
         kept = spectrum > 1e-6 * max(float(spectrum[0]), 1e-30)
@@ -111,7 +111,8 @@ def _blocks(features: npt.NDArray[np.floating], mean: Floats64, scale: Floats64)
         yield rows
 
 
-def _falling(gram: npt.NDArray[np.floating]) -> tuple[Floats32, Floats32]:
+def falling(gram: npt.NDArray[np.floating]) -> tuple[Floats32, Floats32]:
+    """Eigenvalues of a symmetric matrix, largest first, and their vectors."""
     values, vectors = np.linalg.eigh(gram.astype(np.float64))
     return values[::-1].astype(np.float32), vectors[:, ::-1].astype(np.float32)
 
@@ -119,14 +120,16 @@ def _falling(gram: npt.NDArray[np.floating]) -> tuple[Floats32, Floats32]:
 def _leading(
     features: npt.NDArray[np.floating], mean: Floats64, scale: Floats64, rank: int, seed: int
 ) -> tuple[Floats32, Floats32]:
+    from scipy.linalg import qr  # numpy's works in double precision: four times the memory
+
     rng = np.random.default_rng(seed)
     image = rng.standard_normal((features.shape[1], rank + OVERSAMPLING), dtype=np.float32)
     basis = image
     for _ in range(PASSES + 1):
-        basis = np.linalg.qr(image)[0]
+        basis = qr(image, mode="economic", overwrite_a=True, check_finite=False)[0]
         image = np.zeros_like(basis)
         for rows in _blocks(features, mean, scale):
             image += rows.T @ (rows @ basis)
     small = basis.T @ image
-    values, vectors = _falling((small + small.T) / 2)
+    values, vectors = falling((small + small.T) / 2)
     return values[:rank], basis @ vectors[:, :rank]

@@ -36,8 +36,8 @@ class Ridge(NamedTuple):
 def solve(
     coordinates: Floats32,
     spectrum: Floats64,
-    targets: Floats64,
-    weights: Floats64,
+    targets: npt.NDArray[np.floating],
+    weights: npt.NDArray[np.floating],
     strength: float,
     start: Ridge | None = None,
 ) -> Ridge:
@@ -61,17 +61,18 @@ def solve(
     start
         Where to start, e.g. from the neighbouring strength's solution.
     """
-    share = weights.sum(axis=0)
+    share = weights.sum(axis=0, dtype=np.float64)
     share = np.where(share > 0, share, 1.0)
     inverse = 1 / (spectrum[:, None] * (share / len(coordinates)) + strength)
-    w = weights.astype(np.float32)
+    w = np.asarray(weights, dtype=np.float32)
 
     def normal(b: Floats32, a: Floats64) -> tuple[Floats64, Floats64]:
         fitted = w * (coordinates @ b + a.astype(np.float32))
         return coordinates.T @ fitted + strength * b, fitted.sum(axis=0, dtype=np.float64)
 
-    weighted = (weights * targets).astype(np.float32)
+    weighted = w * np.asarray(targets, dtype=np.float32)
     goal_b, goal_a = coordinates.T @ weighted, weighted.sum(axis=0, dtype=np.float64)
+    del weighted
     if start is None:
         b, a = np.zeros_like(goal_b), np.zeros_like(goal_a)
         rest_b, rest_a = goal_b.astype(np.float64), goal_a
@@ -118,10 +119,11 @@ def out_of_fold(
     The folds are solved side by side: a fold is the same problem with weight 0 on its own rows.
     """
     n_folds, n_targets = int(fold.max()) + 1, targets.shape[1]
-    away = [weights * (fold != k)[:, None] for k in range(n_folds)]
-    solved = solve(
-        coordinates, spectrum, np.tile(targets, n_folds), np.concatenate(away, axis=1), strength, start
-    )
+    away = np.empty((len(targets), n_folds * n_targets), np.float32)
+    for k in range(n_folds):
+        away[:, k * n_targets : (k + 1) * n_targets] = weights * (fold != k)[:, None]
+    tiled = np.tile(targets.astype(np.float32), n_folds)
+    solved = solve(coordinates, spectrum, tiled, away, strength, start)
     predicted = np.empty_like(targets)
     for k in range(n_folds):
         mine = slice(k * n_targets, (k + 1) * n_targets)

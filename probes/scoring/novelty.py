@@ -120,7 +120,8 @@ class Novelty:
     def combine(self, leading: npt.NDArray[np.floating], energy: npt.NDArray[np.floating]) -> Floats:
         """Distances [n] of leading coordinates [n, q] and energies, but for the constant [n]."""
         square = leading * leading
-        ordinary = (square / self.variance).mean(axis=1) if square.shape[1] else np.ones(len(square))
+        count = square.shape[1]
+        ordinary = (square / self.variance).sum(axis=1) / count if count else np.ones(len(square))
         rest = np.maximum(energy + self.constants[0] - square.sum(axis=1), 0.0) / self.constants[1]
         distance: Floats = np.sqrt((ordinary + rest) / 2)
         return distance

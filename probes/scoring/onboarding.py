@@ -26,6 +26,8 @@ FORECAST_SD = 0.5
 """How far a forecast level may be off, in logits."""
 WORTH = (4.0, 4.0)
 """Prior mean and spread of what the pool's mean surprise is worth, in logits per unit of rate."""
+LEAST_VARIANCE = 0.02
+"""Of an outcome that the whole pool agrees on: a newcomer may differ."""
 N_BOOTSTRAP = 400
 TOLERATED_LOSS = 0.02
 """AUROC below what is expected that does not yet call for a new fit."""
@@ -265,10 +267,12 @@ def _widening(variance: float) -> float:
 
 
 def spread_rows(pool_correct: npt.ArrayLike, n: int, seed: int = 0) -> npt.NDArray[np.intp]:
-    """Queries for a new candidate to answer: n of all, evenly over how well the pool does on them.
+    """Queries for a new candidate to answer: n of all, spread over how well the pool does on them.
 
-    Systematic sampling along the mean success rate (Cochran 1977, chapter 8): a level estimated on them
-    is more certain than on random ones.
+    Systematic sampling along the mean success rate e, denser where an outcome is less certain: in
+    proportion to its standard deviation, about sqrt(e (1 - e)) (Neyman allocation: Cochran 1977, sections
+    5.5 and 8.1). Fitted to them together with the pool's outcomes (`pool_correct` of `add_candidate`,
+    which makes good that the middle is asked more often), a level is more certain than from random ones.
 
     Parameters
     ----------
@@ -290,8 +294,22 @@ def spread_rows(pool_correct: npt.ArrayLike, n: int, seed: int = 0) -> npt.NDArr
     rng = np.random.default_rng(seed)
     easiness = (weight * rate).sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
     order = np.lexsort([rng.random(len(rate)), easiness])
-    places = ((np.arange(n) + rng.random()) * len(rate) / max(n, 1)).astype(np.intp)
-    return np.sort(order[places])
+    chance = _chances(np.sqrt(easiness * (1 - easiness) + LEAST_VARIANCE)[order], n)
+    passed = np.floor(np.cumsum(chance) + rng.random() - 1e-9).astype(np.intp)
+    return np.sort(order[np.diff(passed, prepend=0) > 0])[:n]
+
+
+def _chances(density: Floats, n: int) -> Floats:
+    """Chances of being chosen that sum to n, in proportion to a density as far as none exceeds 1."""
+    chance = np.zeros(len(density))
+    free = np.ones(len(density), dtype=bool)
+    while n and free.any():
+        chance[free] = (n - (~free).sum()) * density[free] / density[free].sum()
+        if (chance[free] <= 1).all():
+            break
+        free &= chance < 1
+        chance[~free] = 1.0
+    return chance
 
 
 def _scores(probes: LinearProbes, features: npt.ArrayLike) -> Floats:

@@ -1,4 +1,9 @@
-"""What an artefact holds and a gateway runs: features in, one matrix product, all that a policy needs out."""
+"""What an artefact holds and a gateway runs: features in, one matrix product, all that a policy needs out.
+
+The product is the only part that sees the features. Where the probes have waves, it yields the coordinates
+that they run along too (as a rule those of novelty, which are there anyway), and the waves are computed of
+these few numbers: an engine needs to know nothing of them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +30,9 @@ from probes.scoring.onboarding import Canary, add_candidate, refit_line
 Floats = npt.NDArray[np.float64]
 
 FORMAT = "foresight-scorer"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that can be loaded; 1 knew no waves."""
 ROWS_AT_ONCE = 256
 
 
@@ -58,7 +65,8 @@ class Projection:
     Attributes
     ----------
     values
-        float32 [n, 2 K + q + 1]: features @ matrix + offset.
+        float32 [n, C]: features @ matrix + offset. Columns: K logits, K logarithms of lengths, q leading
+        coordinates, those of the waves where they are others, and the energy's linear part.
     energy
         float32 [n]: squared features @ precision.
     """
@@ -96,9 +104,11 @@ class Scorer:
     _matrix: npt.NDArray[np.float32] = field(init=False, repr=False)
     _offset: npt.NDArray[np.float32] = field(init=False, repr=False)
     _precision: npt.NDArray[np.float32] = field(init=False, repr=False)
+    _on_waves: npt.NDArray[np.float32] = field(init=False, repr=False)
+    _along: slice = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Fold standardiser, probes, length head and novelty directions into one matrix [F, 2 K + q + 1].
+        """Fold standardiser, probes, length head and leading coordinates into one matrix [F, C].
 
         Raises
         ------
@@ -114,15 +124,32 @@ class Scorer:
             )
         weights, level = self.probes.folded()
         novelty = self.novelty
-        columns = [weights, self.length.weights, novelty.directions, -2 * novelty.pull[:, None]]
-        offsets = [level, self.length.offsets, novelty.offsets, np.zeros(1)]
+        along, more = self._waves_place()
+        extra = more or (np.zeros((self.n_features, 0)), np.zeros(0))
+        columns = [weights, self.length.weights, novelty.directions, extra[0], -2 * novelty.pull[:, None]]
+        offsets = [level, self.length.offsets, novelty.offsets, extra[1], np.zeros(1)]
         fixed = {
             "_matrix": np.ascontiguousarray(np.concatenate(columns, axis=1), np.float32),
             "_offset": np.concatenate(offsets).astype(np.float32),
             "_precision": novelty.precision.astype(np.float32),
+            "_on_waves": self.probes.folded_waves().astype(np.float32),
+            "_along": along,
         }
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
+
+    def _waves_place(self) -> tuple[slice, tuple[Floats, Floats] | None]:
+        """Columns of the coordinates that the waves run along, and these where novelty does not have them."""
+        first, q = 2 * self.n_candidates, len(self.novelty.offsets)
+        waves = self.probes.waves
+        if waves is None:
+            return slice(first, first), None
+        count = len(waves.offsets)
+        if count <= q and np.allclose(
+            waves.directions, self.novelty.directions[:, :count], rtol=1e-6, atol=0
+        ):
+            return slice(first, first + count), None
+        return slice(first + q, first + q + count), (waves.directions, waves.offsets)
 
     @classmethod
     def assemble(cls, bank: Bank, *, calibrator: Calibrator, length: LengthHead, novelty: Novelty) -> Scorer:
@@ -249,7 +276,7 @@ class Scorer:
         return Scorer(self.probes, calibrator, length, self.novelty), tuple(canaries)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """What `project` multiplies with: matrix [F, 2 K + q + 1], offset and precision [F]."""
+        """What `project` multiplies with: matrix [F, C], offset [C] and precision [F]."""
         return {"matrix": self._matrix, "offset": self._offset, "precision": self._precision}
 
     def project(self, features: npt.NDArray[np.float32]) -> Projection:
@@ -277,9 +304,12 @@ class Scorer:
             row = int(np.argmin(np.isfinite(energy)))
             raise DataError(f"Activations of query {row} are not finite", param="features")
         k = self.n_candidates
-        distance = self.novelty.combine(found[:, 2 * k : -1], energy)
+        distance = self.novelty.combine(found[:, 2 * k : 2 * k + len(self.novelty.offsets)], energy)
+        logit = found[:, :k]
+        if self.probes.waves is not None:
+            logit = logit + self.probes.waves.at(found[:, self._along]) @ self._on_waves
         return ScoreTable(
-            self.calibrator.transform(found[:, :k]),
+            self.calibrator.transform(logit),
             self.length.expected(found[:, k : 2 * k]),
             distance,
             distance > self.novelty.threshold,
@@ -322,7 +352,7 @@ class Scorer:
             If the file is missing, damaged, or of another format or version.
         """
         arrays, meta = _read(Path(path))
-        if meta.get("format") != FORMAT or meta.get("version") != VERSION:
+        if meta.get("format") != FORMAT or meta.get("version") not in READABLE:
             raise ArtefactError(
                 f"{path} is {meta.get('format')!r} version {meta.get('version')!r}, not {FORMAT!r} {VERSION}",
                 param="probes",

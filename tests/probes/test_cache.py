@@ -18,8 +18,9 @@ IDENTITY = ScoutIdentity("words", "r", "t", "residual", (1, 2), ("last",), 3)
 class Counting:
     """Encodes a text to its length, and counts what it was asked."""
 
-    def __init__(self, identity: ScoutIdentity = IDENTITY) -> None:
+    def __init__(self, identity: ScoutIdentity = IDENTITY, dtype: str = "float32") -> None:
         self.identity = identity
+        self.reading = {"dtype": dtype, "max_tokens": 99}
         self.asked: list[int] = []
 
     def render(self, conversation: Conversation, tools: Tools | None = None) -> list[int]:
@@ -57,6 +58,15 @@ def test_tools_and_scouts_are_kept_apart(tmp_path: Path) -> None:
     other = Counting(replace(IDENTITY, revision="s"))
     cache.encode(other, talks("a"))
     assert (encoder.asked, other.asked) == ([1, 1], [1])
+
+
+def test_another_arithmetic_or_cut_is_another_reading(tmp_path: Path) -> None:
+    cache = ActivationCache(tmp_path)
+    fine, coarse, short = Counting(), Counting(dtype="bfloat16"), Counting()
+    short.reading["max_tokens"] = 5
+    for encoder in (fine, coarse, short, fine):
+        cache.encode(encoder, talks("a"))
+    assert [len(encoder.asked) for encoder in (fine, coarse, short)] == [1, 1, 1]
 
 
 def test_a_scouts_name_does_not_matter(tmp_path: Path) -> None:

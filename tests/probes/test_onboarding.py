@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from probes.errors import UsageError
 from probes.estimators.bank import ProbeBank
@@ -114,14 +116,24 @@ def test_what_the_pool_did_on_the_same_queries_makes_a_level_more_certain() -> N
     assert np.mean(errors, axis=0)[1] < 0.9 * np.mean(errors, axis=0)[0]
 
 
-def test_spread_rows_are_spread() -> None:
+def test_spread_rows_are_spread_and_denser_where_the_pool_is_divided() -> None:
     correct = np.repeat(np.linspace(0, 1, 10), 30)[:, None]
-    rows = spread_rows(correct, 20)
-    assert len(set(rows)) == 20
-    assert np.bincount(rows // 30).tolist() == [2] * 10
-    assert len(spread_rows(correct, 0)) == 0
+    rows = spread_rows(correct, 40)
+    counts = np.bincount(rows // 30, minlength=10)
+    assert counts.min() >= 1
+    assert counts[4:6].min() >= 2 * max(counts[0], counts[9])
     with pytest.raises(UsageError, match="Cannot choose 400"):
         spread_rows(correct, 400)
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.floats(0, 1), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_spread_rows_are_as_many_as_asked_for(n: int, candidates: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    correct = (rng.random((n, candidates)) < rng.random((n, 1))).astype(float)
+    wanted = round(share * n)
+    rows = spread_rows(correct, wanted, seed)
+    assert len(np.unique(rows)) == wanted == len(rows)
 
 
 def test_the_pools_outcomes_must_be_of_the_pool(old: ProbeBank) -> None:

@@ -13,16 +13,8 @@ from eval.benchmarks.row import Row, Setting
 
 def benchmark(setting: Setting) -> Iterator[Row]:
     """Yield all rows, the quick ones first."""
-    from eval.benchmarks.probes import (
-        agreement,
-        difficulty,
-        growth,
-        onboarding,
-        reading,
-        scoring,
-        separation,
-        solving,
-    )
+    from eval.benchmarks.probes import agreement, difficulty, onboarding, reading, separation
+    from eval.benchmarks.probes.speed import growth, scoring, solving
 
     for part in (agreement, reading, scoring, solving, growth, difficulty, onboarding, separation):
         yield from part.rows(setting)

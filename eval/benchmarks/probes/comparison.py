@@ -52,21 +52,23 @@ class Comparison:
         """The routers to beat."""
         return tuple(name for name in self.trials if name != OURS)
 
-    def influences(self, name: str, *, within: bool) -> list[Influence]:
-        """Mean AUROC over candidates, one a seed, pooled or within strata."""
+    def influences(self, name: str, *, within: bool, candidate: int | None = None) -> list[Influence]:
+        """AUROC of one candidate or mean over all, one a seed, pooled or within strata."""
         found = []
+        columns = slice(None) if candidate is None else slice(candidate, candidate + 1)
         for trial in self.trials[name]:
             assert trial.success is not None
             strata = np.array(self.sample.strata)[trial.test_rows] if within else None
-            found.append(mean_influence(trial.success, self.sample.outcomes.correct[trial.test_rows], strata))
+            correct = self.sample.outcomes.correct[trial.test_rows]
+            found.append(mean_influence(trial.success[:, columns], correct[:, columns], strata))
         return found
 
-    def gain(self, name: str, *, within: bool) -> tuple[float, Interval]:
-        """How much higher our AUROC is than a baseline's, with its paired 95% interval."""
+    def gain(self, name: str, *, within: bool, candidate: int | None = None) -> tuple[float, Interval]:
+        """How much higher our AUROC is than a baseline's, with its paired 95% interval; see `influences`."""
         groups = np.array(self.sample.outcomes.groups)
         return difference(
-            self.influences(OURS, within=within),
-            self.influences(name, within=within),
+            self.influences(OURS, within=within, candidate=candidate),
+            self.influences(name, within=within, candidate=candidate),
             [groups[trial.test_rows] for trial in self.trials[OURS]],
         )
 

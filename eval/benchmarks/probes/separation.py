@@ -15,6 +15,7 @@ from probes.metrics import ece
 HEADROOM = ("zeroeval", "cruxeval", "llmrouter_ulab", "routellm")
 LADDER_REACH = "mean AUROC within family ≥ .80; every baseline beaten, paired 95% interval above 0"
 FLOOR_DRAWS = 20
+SURFACE = ("tfidf", "length")
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -43,7 +44,28 @@ def ladder_rows(setting: Setting) -> Iterator[Row]:
     measured = f"{within:.3f} (pooled {found.results[OURS].auroc:.3f}); baselines and our lead: {listed}"
     beaten = all(gain[1].low > 0 for gain in gains.values())
     yield Row(what, LADDER_REACH, f"{measured}; closest is {hardest}", within >= 0.8 and beaten)
+    yield _each_candidate_row(found)
     yield calibration_row(found, "the ladder")
+
+
+def _each_candidate_row(found: Comparison) -> Row:
+    """The same, candidate by candidate, against what reads only the prompt's words or its length."""
+    listed: list[str] = []
+    lowest: list[float] = []
+    for column, name in enumerate(found.sample.outcomes.candidates):
+        own = float(np.mean([at.auroc for at in found.influences(OURS, within=True, candidate=column)]))
+        leads = [found.gain(other, within=True, candidate=column) for other in SURFACE]
+        told = ", ".join(
+            f"{other} {with_interval(*lead)}" for other, lead in zip(SURFACE, leads, strict=True)
+        )
+        listed.append(f"{name} {own:.3f} ({told})")
+        lowest.append(min(own - 0.75, *(lead[1].low for lead in leads)))
+    return Row(
+        "separation on the ladder, candidate by candidate, our lead",
+        "each AUROC within family ≥ .75, above TF-IDF and length with its paired 95% interval",
+        "; ".join(listed),
+        bool(min(lowest) > 0),
+    )
 
 
 def mmlu_rows(setting: Setting) -> Iterator[Row]:

@@ -14,15 +14,16 @@ from eval.pictures.plots import write_frontier
 from probes.estimators.bank import ProbeBank
 from probes.estimators.logistic import sigmoid
 from probes.estimators.regression import STRENGTHS
+from probes.estimators.waves import MAX_RANK
 
 ALLOWED = 1.25
 """How much more than the operations the time may grow over a sweep's last step: a busy machine's noise."""
-RANK, SKETCH, PASSES = 512, 544, 3
-"""Of `probes.estimators.coordinates`: coordinates kept, columns of the randomised decomposition, passes."""
+RANK, SKETCH, PASSES, WAVES = 512, 544, 3, 512
+"""Coordinates kept, columns and passes of their randomised decomposition, and waves that are tried."""
 FOLDS, STEPS = 5, 6
 """Folds, and conjugate gradient steps of a solution (about)."""
 WHAT = "growth of the fit: candidates 2…64, queries 10³…10⁵, width 384…8,192"
-REACH = "no worse than the operations: O(n F r) + O(n r K) + O(n K²), r = min(n, F, 512)"
+REACH = "no worse than the operations: O(n F r) + O(n (r + M)²) + O(n r K) + O(n K²), r = min(n, F, 512)"
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,18 @@ class Size:
 
         Decomposition of the features (exact up to 1,024 of the smaller side, randomised beyond), the
         features' coordinates, ridge regressions for every strength, fold and candidate by conjugate
-        gradients, and the directions' factors at every strength.
+        gradients, and the directions' factors at every strength; the last two again with waves, after a Gram
+        matrix of both and its turn.
         """
         n, width, k = float(self.n), float(self.width), float(self.candidates)
         small = min(n, width)
         exact = small <= 2 * RANK
         rank = small if exact else RANK
         found = 2 * n * width * small + 10 * small**3 if exact else 4 * PASSES * n * width * SKETCH
-        solved = len(STRENGTHS) * (FOLDS + 1) * STEPS * 4 * n * rank * k
-        return found + 2 * n * width * rank + solved + len(STRENGTHS) * 6 * n * k * k
+        both = rank + WAVES
+        turned = 2 * n * both * both + 10 * both**3 + 2 * n * both * MAX_RANK
+        solved = len(STRENGTHS) * (FOLDS + 1) * STEPS * 4 * n * (rank + min(both, MAX_RANK)) * k
+        return found + 2 * n * width * rank + turned + solved + 2 * len(STRENGTHS) * 6 * n * k * k
 
 
 SWEEPS = {

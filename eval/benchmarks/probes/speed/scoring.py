@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from eval.benchmarks.row import Row, Setting
 from probes.estimators.bank import ProbeBank
 from probes.estimators.coordinates import Coordinates
 from probes.estimators.logistic import sigmoid
+from probes.estimators.waves import Waves
 from probes.scoring.calibration import Calibrator
 from probes.scoring.length import LengthHead
 from probes.scoring.novelty import Novelty
@@ -35,10 +37,15 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield Row(
         what,
         "< 50 µs",
-        f"median {median:.1f} µs (10th to 90th percentile {low:.1f} to {high:.1f})",
+        f"median {median:.1f} µs (10th to 90th percentile {low:.1f} to {high:.1f}; "
+        f"{_waves(scorer)} waves, matrix of {scorer.weights()['matrix'].shape[1]} columns)",
         bool(median < 50),
     )
     yield _million_row(scorer, rng, 2 if setting.quick else 100)
+
+
+def _waves(scorer: Scorer) -> int:
+    return 0 if scorer.probes.waves is None else scorer.probes.waves.count
 
 
 def _million_row(scorer: Scorer, rng: np.random.Generator, blocks: int) -> Row:
@@ -64,13 +71,16 @@ def _million_row(scorer: Scorer, rng: np.random.Generator, blocks: int) -> Row:
 
 
 def make_scorer(width: int, candidates: int, rng: np.random.Generator) -> Scorer:
-    """A scorer with all its parts, fitted to random activations."""
+    """A scorer with all its parts, fitted to random activations, and with waves whether they help or not."""
     features = rng.normal(size=(TRAINING, width)).astype(np.float32)
     logits = 2 * features[:, :1] + 0.3 * features[:, 1 : 1 + candidates]
     correct = (rng.random(logits.shape) < sigmoid(logits)).astype(float)
     tokens = np.exp(rng.normal(5, 1, logits.shape))
     coordinates = Coordinates.fit(features)
-    bank = ProbeBank().fit(features, correct, coordinates=coordinates)
+    bank = ProbeBank(n_waves=0).fit(features, correct, coordinates=coordinates)
+    waves = Waves.along(coordinates, ProbeBank().n_waves)
+    on_waves = 0.01 * rng.normal(size=(waves.count, len(bank.probes_.offsets)))
+    bank.probes_ = replace(bank.probes_, waves=waves, on_waves=on_waves)
     return Scorer.assemble(
         bank,
         calibrator=Calibrator.fit(bank.held_out_, correct, kinds=("platt",)),

@@ -1,0 +1,1 @@
+"""What the probes cost: fitting, its growth, and scoring."""
