@@ -177,7 +177,7 @@ class Outcomes:
         arrays["cost_usd"] = np.where(np.isnan(arrays["cost_usd"]), estimate, arrays["cost_usd"])
         known = {name: prices[name] for name in candidates if name in prices}
         outcomes = cls.build(queries, candidates, **arrays)
-        return replace(outcomes, prices=known, name=folder.resolve().name)
+        return replace(outcomes, prices=known, name=folder.absolute().name)
 
     def save(self, folder: str | Path, *, compress: bool = False) -> None:
         """Write the outcome set; every file appears complete or not at all.

@@ -26,6 +26,7 @@ from router.decisions.wishes import Options, parse_options
 from router.fitted import Fitted
 from router.identity import require_identity
 from router.policies import POLICIES, Fixed, Policy, policy_from
+from router.policies.registry import DESCRIBED
 from router.scout import open_scout
 
 LENGTHS = "lengths"
@@ -90,7 +91,11 @@ class Router:
         self.record = dict(record or {})
         self.trends = trends_from(self.record.get(LENGTHS))
         self._encoder = encoder
-        self._columns = [fitted.candidates.index(name) for name in pool.names]
+        columns = [fitted.candidates.index(name) for name in pool.names]
+        as_fitted = columns == list(range(len(fitted.candidates)))
+        self._columns = slice(None) if as_fitted else np.array(columns)
+        self._policies: dict[str | None, Policy] = {}
+        self._policies_of = (pool, fitted)
 
     @classmethod
     def load(cls, folder: str | Path, *, pool: Pool | None = None, encoder: Encoder | None = None) -> Router:
@@ -146,12 +151,21 @@ class Router:
     def policy(self, name: str | None = None) -> Policy:
         """A policy by name: one of the pool's, or a rule with its fitted knob; None is the pool's default.
 
+        It is made when it is first asked for.
+
         Raises
         ------
         UsageError
             There is no such policy, or its knob is neither set nor fitted.
         """
-        rules = [FITTED, *(rule for rule in POLICIES if rule != Fixed.rule)]
+        if self._policies_of[0] is not self.pool or self._policies_of[1] is not self.fitted:
+            self._policies, self._policies_of = {}, (self.pool, self.fitted)
+        if (policy := self._policies.get(name)) is None:
+            policy = self._policies[name] = self._make_policy(name)
+        return policy
+
+    def _make_policy(self, name: str | None) -> Policy:
+        rules = [FITTED, *(rule for rule in POLICIES if rule not in DESCRIBED)]
         settings = self.pool.policy
         if name in self.pool.policies:
             settings = self.pool.policies[name]
@@ -250,12 +264,12 @@ class Router:
         self, scored: ScoreTable, n_tokens: npt.ArrayLike, **options: Unpack[Options]
     ) -> list[Decision]:
         """Decide n queries that were read and scored elsewhere, of these lengths [n]; see `decide`."""
-        success = scored.success[:, self._columns].astype(np.float64)
+        success = np.asarray(scored.success[:, self._columns], dtype=np.float64)
         scores = Scores(
             shifted(success, n_tokens, self.pool.names, self.trends),
-            scored.output_tokens[:, self._columns].astype(np.float64),
+            np.asarray(scored.output_tokens[:, self._columns], dtype=np.float64),
             np.asarray(n_tokens, dtype=np.float64),
-            scored.novelty.astype(np.float64),
+            np.asarray(scored.novelty, dtype=np.float64),
             scored.novel,
         )
         return self._decide(scores, options)
@@ -274,6 +288,9 @@ class Router:
             scores = replace(scores, input_tokens=np.full(len(scores), float(needs.input_tokens)))
         if queue_s := options.get("queue_s"):
             scores = replace(scores, queue_s=np.array([queue_s.get(name, 0.0) for name in self.pool.names]))
+        if cached := options.get("cached_tokens"):
+            held = np.array([float(cached.get(name, 0)) for name in self.pool.names])
+            scores = replace(scores, cached_tokens=np.tile(held, (len(scores), 1)))
         return decide(self.pool, scores, policy, self.safe_candidate, wishes, needs)
 
 

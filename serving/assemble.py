@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from probes.errors import ConfigError
+from probes.errors import ConfigError, MissingExtraError
 from router.configuration.pool import Pool
 from router.router import Router
 from serving.backends.base import Backend
@@ -19,8 +20,12 @@ from serving.ledger.database import Database, ledger_url
 from serving.ledger.ledger import Deployment, Ledger
 from serving.ledger.watch import Watch
 from serving.metrics import Metrics
+from serving.policies.standing import Standing
 from serving.scout import LocalScout, Scout
 from serving.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from serving.tracing.tracing import Tracing
 
 
 def make_gateway(
@@ -48,10 +53,15 @@ def make_gateway(
     logs = log_folder or default_logs()
     scout, backends = scouting(pool, router, settings, logs)
     metrics = Metrics()
+    tracing = _tracing(settings)
+    if tracing is not None:
+        scout = tracing.scout(scout)
     decider = Decider(router, scout, timeout_s=settings.scout_timeout_s, metrics=metrics)
     ledger = _ledger(pool, router, settings, metrics)
     guard = _guard(pool, settings)
-    services: list[Service] = [] if ledger is None else [ledger]
+    services: list[Service] = [service for service in (tracing, ledger) if service is not None]
+    decider.standing = Standing(router, ledger)
+    services.append(decider.standing)
     if guard is not None:
         services.append(Upkeep(guard, ledger))
     return Gateway(
@@ -63,6 +73,7 @@ def make_gateway(
         ledger=ledger,
         guard=guard,
         services=services,
+        tracing=tracing,
     )
 
 
@@ -76,6 +87,18 @@ def _ledger(pool: Pool, router: Router, settings: GatewaySettings, metrics: Metr
         return None
     database = Database(ledger_url(settings.ledger.place(), settings.folder))
     return Ledger(database, settings.ledger, Deployment.of(pool, router), Watch(metrics.registry))
+
+
+def _tracing(settings: GatewaySettings) -> Tracing | None:
+    if settings.tracing is None:
+        return None
+    try:
+        from serving.tracing.tracing import Tracing
+    except ImportError as error:
+        raise MissingExtraError(
+            "serve.tracing needs OpenTelemetry", hint="pip install 'foresight-router[tracing]'"
+        ) from error
+    return Tracing(settings.tracing)
 
 
 def _guard(pool: Pool, settings: GatewaySettings) -> Guard | None:

@@ -5,12 +5,16 @@ Names: prefix `foresight_`, base units as suffix, labels with few values only (n
 
 from __future__ import annotations
 
+from typing import Any, TypeVar, cast
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.decisions.decision import Decision
 from serving.backends.base import Health, State
 from serving.flow.record import Exchange
 from serving.http.protocol import Query
+
+Metric = TypeVar("Metric", Counter, Histogram)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,6 +29,7 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         self._define_traffic()
         self._define_routing()
+        self._children: dict[tuple[object, ...], Any] = {}
 
     def _define_traffic(self) -> None:
         of = self.registry
@@ -87,9 +92,21 @@ class Metrics:
             "foresight_backend_up", "Whether a backend answers (1) or not (0).", ["backend"], registry=of
         )
 
+    def _of(self, metric: Metric, *labels: str) -> Metric:
+        """One child of a metric; the library's own way to it costs more than counting does."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return cast(Metric, child)
+
+    def responded(self, route: str, status: int) -> None:
+        """Count a response."""
+        self._of(self.responses, route, str(status)).inc()
+
     def decided(self, decision: Decision, seconds: float, query: Query) -> None:
         """Count a decision."""
-        self.decisions.labels(decision.policy, decision.candidate).inc()
+        self._of(self.decisions, decision.policy, decision.candidate).inc()
         self.decision_duration.observe(seconds)
         if decision.novel:
             self.novel.inc()
@@ -97,15 +114,15 @@ class Metrics:
     def finished(self, exchange: Exchange) -> None:
         """Count a finished exchange."""
         candidate = exchange.candidate or "none"
-        self.requests.labels(exchange.endpoint, candidate, exchange.finish).inc()
-        self.duration.labels(exchange.endpoint, candidate).observe(exchange.total_s)
+        self._of(self.requests, exchange.endpoint, candidate, exchange.finish).inc()
+        self._of(self.duration, exchange.endpoint, candidate).observe(exchange.total_s)
         if exchange.first_byte_s is not None:
-            self.first_byte.labels(exchange.endpoint, candidate).observe(exchange.first_byte_s)
+            self._of(self.first_byte, exchange.endpoint, candidate).observe(exchange.first_byte_s)
         if exchange.tokens is not None:
-            self.tokens.labels(candidate, "input").inc(exchange.tokens.input)
-            self.tokens.labels(candidate, "output").inc(exchange.tokens.output)
+            self._of(self.tokens, candidate, "input").inc(exchange.tokens.input)
+            self._of(self.tokens, candidate, "output").inc(exchange.tokens.output)
         if exchange.cost_usd is not None:
-            self.cost.labels(candidate).inc(exchange.cost_usd)
+            self._of(self.cost, candidate).inc(exchange.cost_usd)
         for failure in exchange.failures:
             self.backend_failures.labels(failure.backend, failure.kind).inc()
 

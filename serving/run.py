@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ Foresight answers at {url}
        -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is 17 + 25?"}}]}}'
 
 Models: {models}
+Dashboard: {dashboard}
 Stop with Ctrl-C.
 """
 
@@ -79,6 +81,7 @@ def serve(
     wanted = {"host": host, "port": port, "scout_mode": scout_mode}
     given = {name: value for name, value in wanted.items() if value is not None}
     chosen = (settings or GatewaySettings()).model_copy(update=given)
+    _allow_many_connections()
     logs = log_folder or default_logs()
     gateway = make_gateway(pool, router, settings=chosen, log_folder=logs)
     reloader = None
@@ -86,6 +89,13 @@ def serve(
         reloader = Reloader(gateway, reload, lambda changed: make_backends(changed, chosen, logs))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(gateway, reloader, announce))
+
+
+def _allow_many_connections() -> None:
+    """As many open files as the system lets this process have: a usual default is 1,024, two a request."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(gateway: Gateway, reloader: Reloader | None, announce: Callable[[str], object]) -> None:
@@ -110,7 +120,9 @@ async def _serve(gateway: Gateway, reloader: Reloader | None, announce: Callable
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
-                announce(EXAMPLE.format(url=url, models=", ".join(gateway.names.listed())))
+                page = url.removesuffix("/v1") + "/dashboard"
+                models = ", ".join(gateway.names.listed())
+                announce(EXAMPLE.format(url=url, models=models, dashboard=page))
             await stopped
         finally:
             ready.cancel()
@@ -211,6 +223,7 @@ def _uvicorn_config(gateway: Gateway) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks where a client sits
         ws="none",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(gateway.settings.drain_s)),

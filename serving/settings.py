@@ -13,6 +13,7 @@ from router.configuration.complaints import config_error, reference_error
 
 EnvironmentVariable = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEDGER_FILE = "foresight-ledger.db"
+FILES_FOLDER = "foresight-files"
 
 
 class ServeSettings(BaseModel):
@@ -66,6 +67,31 @@ class KeySettings(ServeSettings):
         if (self.file is None) == (self.env is None):
             raise reference_error("file", "give either file or env, the place of the keys")
         return self
+
+
+class FileSettings(ServeSettings):
+    """The endpoints `/v1/files` and `/v1/batches`."""
+
+    folder: Path = Path(FILES_FOLDER)
+    """Where they are kept, relative to the pool file; of gateways that share it, one runs the batches."""
+    max_file_bytes: int = Field(default=2 << 30, ge=1)
+    """Largest file; larger ones are a 413."""
+    parallel: int = Field(default=2, ge=1)
+    """Batches that run at the same time."""
+    concurrency: int = Field(default=16, ge=1)
+    """Lines of one batch in flight at each backend."""
+    poll_s: float = Field(default=1.0, gt=0)
+    """How often the folder is looked at for new batches and for those to be cancelled."""
+
+
+class TracingSettings(ServeSettings):
+    """OpenTelemetry traces; what is left out here is said by OpenTelemetry's environment variables."""
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """URL that spans are posted to (OTLP over HTTP); None: `OTEL_EXPORTER_OTLP_ENDPOINT` and its likes, else
+    `http://localhost:4318/v1/traces`."""
+    prompts: bool = False
+    """Put the prompts into the spans, too."""
 
 
 class GatewaySettings(ServeSettings):
@@ -126,8 +152,12 @@ class GatewaySettings(ServeSettings):
     """Where decisions and outcomes are kept; None: nowhere."""
     keys: KeySettings | None = None
     """Whose requests are answered; None: everybody's."""
+    files: FileSettings | None = None
+    """Files and batches; None: their endpoints are not there."""
+    tracing: TracingSettings | None = None
+    """OpenTelemetry traces; None: nothing of them is loaded."""
     folder: Path = Field(default_factory=Path.cwd)
-    """Where relative paths of the two sections above begin."""
+    """Where relative paths of the sections above begin."""
 
     def with_ledger(self, place: str | None) -> GatewaySettings:
         """With the ledger at another place, relative to the working directory, or without one."""
@@ -141,7 +171,8 @@ class GatewaySettings(ServeSettings):
     def of_section(cls, section: dict[str, Any], folder: Path, source: str = "pool") -> GatewaySettings:
         """What a pool file says below `serve:`.
 
-        Without a word about it, a ledger is kept in the working directory; ``ledger: null`` keeps none.
+        Without a word about them, ledger and files are kept in the working directory; ``ledger: null`` and
+        ``files: null`` keep none.
 
         Parameters
         ----------
@@ -157,8 +188,11 @@ class GatewaySettings(ServeSettings):
         ConfigError
             Naming the field, its value and the likely fix.
         """
-        default = {"url": str(Path.cwd() / LEDGER_FILE)}
+        default = {
+            "ledger": {"url": str(Path.cwd() / LEDGER_FILE)},
+            "files": {"folder": str(Path.cwd() / FILES_FOLDER)},
+        }
         try:
-            return cls.model_validate({"ledger": default, **section, "folder": folder})
+            return cls.model_validate({**default, **section, "folder": folder})
         except ValidationError as error:
             raise config_error(cls, error, f"{source}: serve") from error

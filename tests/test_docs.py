@@ -17,7 +17,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
+from router.configuration.settings import PolicySettings
+from router.policies import policy_from
 from serving.vllm.process import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +60,7 @@ def test_the_readme_shows_only_commands_that_a_test_runs() -> None:
         "foresight serve",
         "foresight route",
         "foresight evaluate",
+        "foresight batch",
         "curl http://127.0.0.1:8000/v1/chat/completions",
     }
 
@@ -79,7 +83,7 @@ def test_python_blocks_run_as_they_stand() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_of_the_policies_runs(tmp_path: Path) -> None:
+def test_the_page_of_the_policies_runs() -> None:
     page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
     first, *others = blocks("python", page)
     lines = run([sys.executable, "-c", first], ROOT).splitlines()
@@ -87,6 +91,18 @@ def test_the_page_of_the_policies_runs(tmp_path: Path) -> None:
     assert all("['small', 'large']" in line for line in lines)
     for block in others:
         run([sys.executable, "-c", block], ROOT)
+    for block in blocks("yaml", page):
+        told = yaml.safe_load(block)
+        for settings in [told["policy"]] if "policy" in told else told["policies"].values():
+            policy_from(PolicySettings.model_validate(settings))
+    (judge,) = commands(page)
+    told = run([*judge[:3], "--help"], ROOT)
+    assert all(word in told for word in judge if word.startswith("--"))
+
+
+@pytest.mark.slow
+def test_the_page_of_the_evaluation_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
     rows = [
         f"Question {i}?,{model},{grade},{cost}"
         for i in range(60)
@@ -94,8 +110,14 @@ def test_the_page_of_the_policies_runs(tmp_path: Path) -> None:
     ]
     (tmp_path / "answers.csv").write_text("\n".join(["question,model,score,cost", *rows]) + "\n")
     renamed = ["text,model,passed,cost", *rows]
-    evaluated, imported, again = commands(page)
+    evaluated, pictured, imported, again, *ours = commands(page)
     assert evaluated in commands(README)
+    told = run(["foresight", "evaluate", "--help"], ROOT)
+    for words in (pictured, *ours):
+        assert words[:2] == ["foresight", "evaluate"]
+        assert all(word in told for word in words if word.startswith("--"))
+    for name in re.findall(r"report-[a-z-]+\.png", page):
+        assert (ROOT / "docs" / name).read_bytes().startswith(b"\x89PNG")
     run(evaluated, tmp_path)
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
     (tmp_path / "answers.csv").write_text("\n".join(renamed) + "\n")
@@ -113,12 +135,18 @@ def test_one_decision_is_explained_without_generating() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_pool_of_ones_own_from_init_to_curl(tmp_path: Path) -> None:
-    """The README's four commands and its curl, in order, on real vLLM servers."""
+    """The README's commands and its curl, in order, on real vLLM servers."""
     told = {words[1]: words for words in commands() if words[0] == "foresight"}
     (curl,) = (words for words in commands() if words[0] == "curl")
     run(["foresight", "ladder", "ask", "-n", "240", "--split", "fit", "-o", "questions.jsonl"], tmp_path)
     for command in ("init", "collect", "fit"):
         run(told[command], tmp_path)
+    (tmp_path / "questions.csv").write_text("prompt\nWhat is 17 plus 25?\nWhat is 3 times 4?\n")
+    plan, batch = (words for words in commands() if words[:2] == ["foresight", "batch"])
+    assert "ladder-s" in run(plan, tmp_path)
+    run(batch, tmp_path)
+    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [answer["response"]["status_code"] for answer in answers] == [200, 200]
     port = free_port()
     with serving([*told["serve"], "--port", str(port)], port, tmp_path):
         reply = json.loads(run([*curl, "--silent", curl_url(curl, port)], tmp_path))

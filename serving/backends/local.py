@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from serving.backends.language_model import LanguageModel
 
 
+_LOADING = threading.Lock()
+"""transformers changes torch's defaults while it loads: two threads that load at once get broken models."""
+
+
 class LocalBackend:
     """One in-process model that several candidates may share.
 
@@ -80,7 +84,8 @@ class LocalBackend:
         except ImportError as error:
             message = f"Backend {self.name} needs torch and transformers"
             raise MissingExtraError(message, hint="pip install 'foresight-router[scout]'") from error
-        return LanguageModel(self._folder, device=self._device)
+        with _LOADING:
+            return LanguageModel(self._folder, device=self._device)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,9 @@ CLIENT_ERRORS: Final = frozenset({400, 413, 422})
 MAX_RETRY_AFTER_S: Final = 3600.0
 """No client is sent away for longer than this."""
 
+
+LATE_S: Final = 0.05
+"""A timer that fires so much too late belongs to an event loop that has too much to do."""
 
 LARGE_BYTES: Final = 1 << 20
 """Request bodies from this size on are not written at once."""
@@ -58,6 +62,7 @@ class OpenAIBackend:
         self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
+        self._connect_timeout_s = connect_timeout_s
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -104,15 +109,24 @@ class OpenAIBackend:
         raise self._refused(response.status, response.headers)
 
     async def _post(self, call: Call) -> aiohttp.ClientResponse:
-        """Send once; and once more if a kept-alive connection turned out to be closed at the other end."""
+        """Send once; and once more if a kept-alive connection turned out to be closed at the other end.
+
+        A connection that timed out because this event loop was late (a burst of requests) says nothing about
+        the backend, and is opened again, for as long as the caller waits.
+        """
         url = f"{self.url}/{call.endpoint}"
         headers = {"x-request-id": call.request_id, **call.headers}
         data = json.dumps(call.body).encode()
         session = self._open_session()
-        try:
-            return await session.post(url, data=_payload(data), headers=headers)
-        except aiohttp.ServerDisconnectedError:
-            return await session.post(url, data=_payload(data), headers=headers)
+        while True:
+            began = time.monotonic()
+            try:
+                return await session.post(url, data=_payload(data), headers=headers)
+            except aiohttp.ServerDisconnectedError:
+                return await session.post(url, data=_payload(data), headers=headers)
+            except aiohttp.ConnectionTimeoutError:
+                if time.monotonic() - began < self._connect_timeout_s + LATE_S:
+                    raise
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from router.configuration.pool import Candidate
 from serving.backends.base import Reply
@@ -20,6 +20,22 @@ class Failure:
     candidate: str
     backend: str
     kind: FailureKind
+
+
+class Rest(Protocol):
+    """What is still to come of a stream."""
+
+    async def next(self) -> bytes:
+        """The next block of whole events; `BackendFailure` if there is none."""
+        ...
+
+    async def finish(self) -> None:
+        """After `[DONE]`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give up the rest."""
+        ...
 
 
 @dataclass
@@ -43,7 +59,7 @@ class Answer:
     candidate: Candidate
     body: bytes
     parsed: Mapping[str, Any] = field(default_factory=dict)
-    stream: EventSource | None = None
+    stream: Rest | None = None
     failures: tuple[Failure, ...] = ()
 
     async def aclose(self) -> None:

@@ -16,15 +16,17 @@ from probes.encoders.conversation import Conversation, as_conversation
 from probes.encoders.encoder import Activations
 from probes.errors import ForesightError, UsageError
 from router.configuration.pool import Candidate
+from router.configuration.settings import FITTED
 from router.decisions.decision import Decision
 from router.decisions.eligibility import Requirements, eligible
 from router.decisions.wishes import Options
 from router.identity import require_identity
-from router.policies import POLICIES
+from router.policies import POLICIES, Cascade
 from router.router import Router
 from serving.http.errors import ApiError, as_api_error, context_length_exceeded, invalid_request
 from serving.http.protocol import Preferences, Query
 from serving.metrics import Metrics
+from serving.policies.standing import Standing
 from serving.scout import Projected, Prospect, Scout
 
 logger = logging.getLogger("foresight.decider")
@@ -60,6 +62,8 @@ class Decider:
     ----------
     queue_s
         Gives the expected wait at the candidates' servers, in seconds (those that are left out have none).
+    standing
+        Knows of earlier requests; None knows of none.
     """
 
     def __init__(self, router: Router, scout: Scout | None, *, timeout_s: float, metrics: Metrics) -> None:
@@ -68,6 +72,7 @@ class Decider:
         self._scout = scout
         self._timeout_s = timeout_s
         self.queue_s: Callable[[], Mapping[str, float]] = dict
+        self.standing: Standing | None = None
 
     @property
     def router(self) -> Router:
@@ -101,6 +106,8 @@ class Decider:
         if self._scout is not None:
             self._scout.use(router)
         self._router = router
+        if self.standing is not None:
+            self.standing.follow(router)
 
     def status(self) -> dict[str, Any]:
         """For `GET /ready`."""
@@ -109,7 +116,7 @@ class Decider:
     def policies(self) -> list[str]:
         """Names of the policies that can be asked for: the pool's own, and every rule whose knob is known."""
         usable = []
-        for name in [*self._router.pool.policies, *POLICIES]:
+        for name in [*self._router.pool.policies, FITTED, *POLICIES]:
             with contextlib.suppress(ForesightError):
                 self._router.policy(name)
                 usable.append(name)
@@ -134,12 +141,16 @@ class Decider:
         """
         conversation = conversation_of(query)
         requirements = requirements_of(query)
-        prospect = Prospect(query, requirements) if answering else None
-        reading, failure = await self._read(conversation, query, prospect)
         options = _options(query.preferences, policy, requirements)
+        # Who is asked for an answer's own confidence is asked for more than the client's request.
+        begin = answering and not self._cascades(options)
+        prospect = Prospect(query, requirements) if begin else None
+        reading, failure = await self._read(conversation, query, prospect)
         options["queue_s"] = self.queue_s()
         chosen = None
         try:
+            if self.standing is not None:
+                self.standing.inform(query, options)
             decision = self._decide(reading, failure, conversation, options)
             chosen = decision.candidate
             return decision
@@ -148,6 +159,12 @@ class Decider:
         finally:
             if isinstance(reading, Projected):
                 reading.settle(chosen)
+
+    def _cascades(self, options: Options) -> bool:
+        name = options.get("policy")
+        with contextlib.suppress(ForesightError):  # an unknown policy is told of later
+            return not isinstance(name, str | None) or isinstance(self._router.policy(name), Cascade)
+        return False
 
     def _decide(
         self, reading: Reading | None, failure: str | None, conversation: Conversation, options: Options

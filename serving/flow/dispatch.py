@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import Any
 
 from router.configuration.pool import Candidate
 from serving.backends.base import Backend, Call, Reply
@@ -101,6 +102,7 @@ class Dispatcher:
         rule = BreakerRule(settings.breaker_failures, settings.breaker_rest_s, settings.breaker_max_rest_s)
         known = breakers or {}
         self.breakers = {name: known.get(name) or Breaker(rule, clock) for name in backends}
+        self._decoding: dict[str, Mapping[str, Any]] = {}
 
     async def open(
         self, query: Query, candidates: Sequence[Candidate], deadline: float = float("inf")
@@ -190,7 +192,10 @@ class Dispatcher:
 
     async def _ask(self, trial: _Trial, candidate: Candidate, permit: Permit) -> Answer:
         query = trial.query
-        body = forwarded_body(query.body, candidate.model, candidate.decoding.body(), query.endpoint)
+        decoding = self._decoding.get(candidate.name)
+        if decoding is None:
+            decoding = self._decoding[candidate.name] = candidate.decoding.body()
+        body = forwarded_body(query.body, candidate.model, decoding, query.endpoint)
         call = Call(query.endpoint, body, query.stream, query.request_id)
         reply = await self._backends[candidate.backend].ask(call)
         keep = False

@@ -10,6 +10,7 @@ from typing import Any
 from router.decisions.decision import Decision
 from serving.flow.dispatch import Failure
 from serving.http.sse import event
+from serving.policies.tried import Tried
 
 _SHARED = ("id", "object", "created", "model")
 MAX_HEADER = 400
@@ -28,17 +29,21 @@ class Explanation:
         The candidate that answered: the chosen one, or a later one of its ranking.
     failures
         The candidates that were tried before, and why they did not answer.
+    tried
+        The answers of a cascade that were looked at.
     """
 
     decision: Decision
     served_by: str
     failures: Sequence[Failure] = ()
+    tried: Sequence[Tried] = ()
 
     @property
     def reason(self) -> str:
         """The decision's reason, and what made the gateway go down the ranking."""
         tried = "".join(f"; {failure.candidate} failed ({failure.kind})" for failure in self.failures)
-        return self.decision.reason + (f"{tried}; next of the same ranking" if tried else "")
+        seen = "".join(f"; {step.candidate}: {step.reason}" for step in self.tried)
+        return self.decision.reason + seen + (f"{tried}; next of the same ranking" if tried else "")
 
     def headers(self) -> dict[str, str]:
         """The `x-foresight-*` headers of the candidate that answered; unknown numbers are left out."""
@@ -61,6 +66,7 @@ class Explanation:
             "reason": self.reason,
             "served_by": self.served_by,
             "failed": failed,
+            **({"tried": [step.to_dict() for step in self.tried]} if self.tried else {}),
         }
 
     def into_body(self, body: bytes) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from probes.errors import ForesightError
 from router.configuration.pool import Candidate, Pool
@@ -18,7 +18,7 @@ from router.router import Router
 from serving.backends.base import Backend, State
 from serving.fleet import Fleet
 from serving.flow.decider import Decider
-from serving.flow.dispatch import Answer, Dispatcher, Failure, NoAnswer
+from serving.flow.dispatch import Dispatcher, Failure, NoAnswer
 from serving.flow.explain import Explanation
 from serving.flow.names import ModelNames
 from serving.flow.record import Exchange, Finish, Observer, TokenCount
@@ -28,9 +28,14 @@ from serving.http.protocol import Query
 from serving.keys.guard import Guard
 from serving.ledger.ledger import Deployment, Ledger
 from serving.metrics import Metrics
+from serving.policies.cascade import Cascading, Settled
+from serving.policies.tried import Tried
 from serving.resilience.admission import Admission
 from serving.resilience.pressure import Pressure
 from serving.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from serving.tracing.tracing import Tracing
 
 _STATUS: Mapping[Finish, int] = {"ok": 200, "error": 200, "aborted": 499}
 """What the client saw unless it was told otherwise; an error in a stream comes after its 200."""
@@ -71,6 +76,8 @@ class Gateway:
         Knows the keys; None answers everybody.
     services
         Started before the backends and closed after them, in reverse.
+    tracing
+        Makes spans; None makes none.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Gateway:
         ledger: Ledger | None = None,
         guard: Guard | None = None,
         services: Sequence[Service] = (),
+        tracing: Tracing | None = None,
     ) -> None:
         self.pool = pool
         self.settings = settings or GatewaySettings()
@@ -94,12 +102,26 @@ class Gateway:
         self._decider = decider
         self._pressure = Pressure(decider.router, self.fleet.backends, self.settings.load_poll_s)
         decider.queue_s = self._pressure.queue_s
-        self._dispatcher = Dispatcher(self.fleet.backends, self.settings)
+        self.tracing = tracing
+        self._dispatcher = Dispatcher(self._asked(backends, pool), self.settings)
         self.ledger = ledger
         self.guard = guard
         self._services = services
-        told: tuple[Observer | None, ...] = (self.metrics, ledger, guard)
+        told: tuple[Observer | None, ...] = (self.metrics, ledger, guard, decider.standing, tracing)
         self._observers = [observer for observer in told if observer is not None]
+
+    @property
+    def router(self) -> Router:
+        """Who chooses now."""
+        return self._decider.router
+
+    def _asked(self, backends: Mapping[str, Backend], pool: Pool) -> Mapping[str, Backend]:
+        """The backends as they are asked: inside of spans, if anybody wants them."""
+        return backends if self.tracing is None else self.tracing.asked(backends, pool)
+
+    def queue_s(self) -> Mapping[str, float]:
+        """Expected wait of the candidates whose servers are known to have a queue, in seconds."""
+        return self._pressure.queue_s()
 
     async def start(self) -> None:
         """Start services and scout, and begin to start the backends."""
@@ -152,7 +174,8 @@ class Gateway:
         self._decider.queue_s = pressure.queue_s
         last, self._pressure = self._pressure, pressure
         old = self._dispatcher
-        self._dispatcher = Dispatcher(fleet.backends, self.settings, breakers=old.breakers)
+        asked = self._asked(fleet.backends, pool)
+        self._dispatcher = Dispatcher(asked, self.settings, breakers=old.breakers)
         await last.close()
         return old
 
@@ -182,12 +205,15 @@ class Gateway:
             decision = self._decider.named(target.candidate)
         else:
             decision = await self._decider.decide(query, target.policy, answering=answering)
-        for observer in self._observers:
-            observer.decided(decision, time.perf_counter() - began, query)
+        self._told(decision, time.perf_counter() - began, query)
         return decision
 
-    async def answer(self, query: Query) -> Whole | Streaming:
-        """Decide and answer.
+    def _told(self, decision: Decision, seconds: float, query: Query) -> None:
+        for observer in self._observers:
+            observer.decided(decision, seconds, query)
+
+    async def answer(self, query: Query, decision: Decision | None = None) -> Whole | Streaming:
+        """Decide, unless that is done, and answer.
 
         Raises
         ------
@@ -196,11 +222,14 @@ class Gateway:
         """
         clock = _Clock()
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
-        decision = await self.decide(query, answering=True)
+        if decision is None:
+            decision = await self.decide(query, answering=True)
+        else:
+            self._told(decision, 0.0, query)
         account = _Account(self, query, decision, clock, self._dispatcher)
         try:
             candidates = [self.names.candidates[name] for name in decision.ranking]
-            answer = await account.dispatcher.open(query, candidates, deadline)
+            settled = await self._settle(account, candidates, deadline)
         except NoAnswer as error:
             account.close("error", None, None, error.failures, error.status)
             raise
@@ -211,21 +240,35 @@ class Gateway:
             account.close("aborted", None, None)
             raise
         clock.first_byte()
-        return self._stream(account, answer) if answer.stream else self._whole(account, answer)
+        return self._stream(account, settled) if settled.answer.stream else self._whole(account, settled)
 
-    def _whole(self, account: _Account, answer: Answer) -> Whole:
-        explanation = Explanation(account.decision, answer.candidate.name, answer.failures)
+    async def _settle(self, account: _Account, candidates: Sequence[Candidate], deadline: float) -> Settled:
+        """The answer that the client will be given, after as many calls as the decision asks for."""
+        query, decision = account.query, account.decision
+        if decision.cascade is None:
+            return Settled(await account.dispatcher.open(query, candidates, deadline))
+        limit = self.settings.max_answer_bytes
+        cascading = Cascading(account.dispatcher, query, decision, deadline, limit)
+        try:
+            return await cascading.settle(candidates)
+        finally:
+            account.tried.extend(cascading.tried)
+
+    def _whole(self, account: _Account, settled: Settled) -> Whole:
+        answer = settled.answer
+        explanation = Explanation(account.decision, answer.candidate.name, answer.failures, account.tried)
         explain = account.query.preferences.explain
         body = explanation.into_body(answer.body) if explain else answer.body
-        tokens = TokenCount.from_usage(answer.parsed.get("usage"))
+        tokens = settled.tokens or TokenCount.from_usage(answer.parsed.get("usage"))
         account.close("ok", answer.candidate, tokens, answer.failures)
         return Whole(body, explanation.headers())
 
-    def _stream(self, account: _Account, answer: Answer) -> Streaming:
-        explanation = Explanation(account.decision, answer.candidate.name, answer.failures)
+    def _stream(self, account: _Account, settled: Settled) -> Streaming:
+        answer = settled.answer
+        explanation = Explanation(account.decision, answer.candidate.name, answer.failures, account.tried)
 
         def finished(finish: Finish, tokens: TokenCount) -> None:
-            account.close(finish, answer.candidate, tokens, answer.failures)
+            account.close(finish, answer.candidate, settled.tokens or tokens, answer.failures)
 
         told = explanation if account.query.preferences.explain else None
         limit = self.settings.max_answer_bytes
@@ -273,6 +316,7 @@ class _Account:
     decision: Decision
     clock: _Clock
     dispatcher: Dispatcher
+    tried: list[Tried] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.dispatcher.in_flight += 1
@@ -287,10 +331,10 @@ class _Account:
     ) -> None:
         """Put the exchange on record; a stream's status is that of its beginning."""
         self.dispatcher.in_flight -= 1
-        cost_usd = None
+        spent = [step.cost_usd for step in self.tried if not step.kept and step.cost_usd is not None]
+        cost_usd = sum(spent) if spent else None
         if candidate is not None and tokens is not None:
-            price = candidate.price
-            cost_usd = (tokens.input * price.usd_per_mtok_in + tokens.output * price.usd_per_mtok_out) / 1e6
+            cost_usd = sum(spent) + candidate.price.usd(tokens.input, tokens.output, tokens.cached)
         exchange = Exchange(
             endpoint=self.query.endpoint,
             request_id=self.query.request_id,

@@ -16,21 +16,28 @@ Finish = Literal["ok", "error", "aborted"]
 
 @dataclass(frozen=True)
 class TokenCount:
-    """Tokens of one answer; `exact` if the backend reported them, otherwise counted from what was seen."""
+    """Tokens of one answer; `exact` if the backend reported them, otherwise counted from what was seen.
+
+    `cached` are those of the input that the backend held from before.
+    """
 
     input: int
     output: int
     exact: bool
+    cached: int = 0
 
     @classmethod
     def from_usage(cls, usage: Any) -> TokenCount | None:
         """Read OpenAI's `usage` object; None if it is not one."""
         if not isinstance(usage, Mapping):
             return None
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if not all(isinstance(count, int) for count in counts):
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if not isinstance(read, int) or not isinstance(written, int):
             return None
-        return cls(int(counts[0] or 0), int(counts[1] or 0), exact=True)
+        held = usage.get("prompt_tokens_details")
+        cached = held.get("cached_tokens") if isinstance(held, Mapping) else None
+        known = max(0, min(cached, read)) if isinstance(cached, int) else 0
+        return cls(read, written, exact=True, cached=known)
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Exchange:
     tokens
         None if nothing was generated.
     cost_usd
-        Price of those tokens at the pool's prices.
+        Price of those tokens at the pool's prices, and of the answers that a cascade threw away.
     first_byte_s, total_s
         Seconds from the request to the first byte and to the end.
     failures

@@ -70,16 +70,17 @@ class Answering:
         decision = await unless_disconnected(request.receive, self._gateway.decide(query))
         return as_json({"object": "foresight.decision", **decision.to_dict()})
 
-    async def _answer(self, request: Request, parse: Callable[[bytes, str], Query]) -> Response:
+    async def _answer(self, request: Request, parse: Callable[[bytes, str, str | None], Query]) -> Response:
         query = await self._query(request, parse)
         answered = await unless_disconnected(request.receive, self._gateway.answer(query))
         if isinstance(answered, Whole):
-            return JsonBytes(answered.body, headers=dict(answered.headers))
+            return JsonBytes(answered.body, headers=answered.headers)
         return EventStreamResponse(answered.relay, answered.headers)
 
-    async def _query(self, request: Request, parse: Callable[[bytes, str], Query]) -> Query:
+    async def _query(self, request: Request, parse: Callable[[bytes, str, str | None], Query]) -> Query:
         raw = await limited_body(request, self._gateway)
-        return self._permitted(request, parse(raw, request_id(request)))
+        key = key_of(request)
+        return self._permitted(request, parse(raw, request_id(request), None if key is None else key.id))
 
     def _permitted(self, request: Request, query: Query) -> Query:
         key, guard = key_of(request), self._gateway.guard
@@ -91,8 +92,9 @@ class Answering:
 async def limited_body(request: Request, gateway: Gateway) -> bytes:
     """A request's body within the limits of the gateway and of its key."""
     key, settings = key_of(request), gateway.settings
-    limits = (settings.max_body_bytes, None if key is None else key.max_body_bytes)
-    limit = min(limit for limit in limits if limit is not None)
+    limit = settings.max_body_bytes
+    if key is not None and key.max_body_bytes is not None:
+        limit = min(limit, key.max_body_bytes)
     return await read_body(request, limit, settings.body_timeout_s, place_of(request))
 
 
@@ -100,4 +102,4 @@ def as_json(
     content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> JsonBytes:
     """A JSON response."""
-    return JsonBytes(json.dumps(content).encode(), status_code=status, headers=dict(headers or {}))
+    return JsonBytes(json.dumps(content).encode(), status_code=status, headers=headers or {})

@@ -8,9 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from probes.errors import ForesightError
+from serving.dashboard.routes import dashboard
+from serving.files_api.desk import Desk
+from serving.files_api.routes import files_and_batches
 from serving.flow.gateway import Gateway
 from serving.http import protocol
 from serving.http.answering import Answering, as_json, limited_body
@@ -25,17 +30,33 @@ from serving.metrics import CONTENT_TYPE
 from serving.responses_api.request import ResponseRequest
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """The ASGI application of one gateway; its lifespan starts and closes the gateway."""
+def create_app(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of one gateway; its lifespan starts and closes the gateway.
+
+    What every request passes stands in front of FastAPI, whose own layers the busy endpoints do not need.
+    """
+    answering = Answering(gateway)
+    direct = Direct(_documented(gateway, answering), answering.handlers(), gateway.admission)
+    edge = Edge(KeyDoor(direct, gateway.guard), gateway.metrics)
+    return edge if gateway.tracing is None else gateway.tracing.door(edge)
+
+
+def _documented(gateway: Gateway, answering: Answering) -> FastAPI:
+    """Every endpoint, with its page of the OpenAPI document."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await gateway.start()
+            if desk is not None:
+                await desk.runner.start()
             yield
         finally:
+            if desk is not None:
+                await desk.runner.close()  # while the backends can still answer
             await gateway.close()
 
+    desk = None if gateway.settings.files is None else Desk(gateway, gateway.settings.files)
     app = FastAPI(
         title="Foresight",
         summary="An OpenAI-compatible endpoint: each query goes to the cheapest model likely to answer it.",
@@ -45,14 +66,14 @@ def create_app(gateway: Gateway) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its logs would hold prompts
     )
-    answering = Answering(gateway)
-    app.add_middleware(Direct, handlers=answering.handlers(), admission=gateway.admission)
-    app.add_middleware(KeyDoor, guard=gateway.guard)
-    app.add_middleware(Edge, metrics=gateway.metrics)
-    for kind in (ApiError, ForesightError, HTTPException, RequestValidationError):
+    kinds = (ApiError, ForesightError, HTTPException, RequestValidationError, ClientDisconnect, Exception)
+    for kind in kinds:
         app.add_exception_handler(kind, _on_error)
     app.include_router(_answers(gateway, answering))
     app.include_router(_operations(gateway))
+    app.include_router(dashboard(gateway))
+    if desk is not None:
+        app.include_router(files_and_batches(desk))
     document(app)
     return app
 
@@ -112,6 +133,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
         return error_response(_http_error(request, error))
     if isinstance(error, RequestValidationError):
         return error_response(invalid_request("The request is not valid.", None))
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
     return error_response(as_api_error(error))
 
 

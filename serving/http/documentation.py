@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.files_api.request import BatchRequest
 from serving.http.protocol import ChatRequest, CompletionRequest, RouteRequest
 from serving.ledger.feedback import FeedbackRequest
 from serving.responses_api.request import ResponseRequest
@@ -20,6 +21,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     ResponseRequest,
     RouteRequest,
     FeedbackRequest,
+    BatchRequest,
 )
 
 _NULLABLE = {"type": ["string", "null"]}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-import uuid
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -47,23 +47,28 @@ async def read_body(request: Request, limit: int, timeout_s: float, place: Place
         413 for more than `limit` bytes, 408 if it does not arrive in time, 503 if all requests together hold
         too much.
     """
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > limit:
-        raise _too_large(limit)
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout_s):
-            async for part in request.stream():
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
                 if place is not None:
                     place.hold(len(part))
                 parts.append(part)
+                if not message.get("more_body"):
+                    return b"".join(parts)
     except TimeoutError as error:
         raise ApiError(408, "The request body did not arrive in time.", code="request_timeout") from error
-    return b"".join(parts)
 
 
 def _too_large(limit: int) -> ApiError:
@@ -113,7 +118,7 @@ class Edge:
                 await error_response(as_api_error(error))(scope, receive, tagged_send)
         finally:
             self._metrics.in_flight.dec()
-            self._metrics.responses.labels(_route(scope), str(status)).inc()
+            self._metrics.responded(_route(scope), status)
 
 
 def _chosen_id(scope: Scope) -> str:
@@ -122,7 +127,7 @@ def _chosen_id(scope: Scope) -> str:
             text = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(text):
                 return str(text)
-    return "req_" + uuid.uuid4().hex
+    return "req_" + os.urandom(16).hex()
 
 
 def _route(scope: Scope) -> str:

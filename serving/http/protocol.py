@@ -40,6 +40,10 @@ class Preferences(BaseModel):
     """Put the whole decision into the answer (body field, or last event of a stream)."""
 
 
+_NONE = Preferences()
+"""Of requests that have none."""
+
+
 class StreamOptions(BaseModel):
     """OpenAI's `stream_options`."""
 
@@ -134,17 +138,17 @@ class Query:
         return None if limit is None else int(limit)
 
 
-def parse_chat(raw: bytes, request_id: str) -> Query:
+def parse_chat(raw: bytes, request_id: str, key_id: str | None = None) -> Query:
     """Check the body of a chat completion; raises `ApiError` (400) that names the field."""
-    return _query("chat/completions", ChatRequest, raw, request_id)
+    return _query("chat/completions", ChatRequest, raw, request_id, key_id)
 
 
-def parse_completion(raw: bytes, request_id: str) -> Query:
+def parse_completion(raw: bytes, request_id: str, key_id: str | None = None) -> Query:
     """Check the body of a completion; raises `ApiError` (400) that names the field."""
-    return _query("completions", CompletionRequest, raw, request_id)
+    return _query("completions", CompletionRequest, raw, request_id, key_id)
 
 
-def parse_route(raw: bytes, request_id: str) -> Query:
+def parse_route(raw: bytes, request_id: str, key_id: str | None = None) -> Query:
     """Check the body of a routing question; a bare `prompt` becomes one user message."""
     body = json_object(raw)
     request = validated(RouteRequest, body)
@@ -152,26 +156,23 @@ def parse_route(raw: bytes, request_id: str) -> Query:
         raise invalid_request("Give either `messages` or `prompt`.", "messages")
     if request.prompt is not None:
         body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
-    return _query_of("chat/completions", request.model, body, request.foresight, request_id)
+    body.pop("foresight", None)
+    return Query("chat/completions", request.model, body, request.foresight or _NONE, request_id, key_id)
 
 
-def _query(endpoint: Endpoint, model: type[RequestBase], raw: bytes, request_id: str) -> Query:
+def _query(
+    endpoint: Endpoint, model: type[RequestBase], raw: bytes, request_id: str, key_id: str | None
+) -> Query:
     body = json_object(raw)
     request = validated(model, body)
-    return _query_of(endpoint, request.model, body, request.foresight, request_id)
-
-
-def _query_of(
-    endpoint: Endpoint, model: str, body: dict[str, Any], preferences: Preferences | None, request_id: str
-) -> Query:
-    forwarded = {name: value for name, value in body.items() if name != "foresight"}
-    return Query(endpoint, model, forwarded, preferences or Preferences(), request_id)
+    body.pop("foresight", None)
+    return Query(endpoint, request.model, body, request.foresight or _NONE, request_id, key_id)
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
     """Decode a request body that must be one JSON object (no NaN, no unpaired surrogates)."""
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant)
+        body = _DECODER.decode(raw.decode())
         if b"\\u" in raw:
             json.dumps(body, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -191,6 +192,9 @@ def json_object(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def validated(model: type[Model], body: dict[str, Any]) -> Model:

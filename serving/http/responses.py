@@ -26,28 +26,41 @@ async def wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
+ATTENTION_S = 0.02
+"""What takes less is over before anybody could profit from its being stopped."""
+
+
 class _Attention:
-    """Cancels the task that entered it as soon as the client leaves: one task, not two."""
+    """Cancels the task that entered it as soon as the client leaves: one task, not two.
+
+    The second task, which listens for the client, begins only when the first has taken `ATTENTION_S`.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._gone = False
+        self._watcher: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("attention is paid inside of a task")
         self._task = task
-        self._watcher = asyncio.ensure_future(wait_for_disconnect(self._receive))
-        self._watcher.add_done_callback(self._leave)
+        self._later = asyncio.get_running_loop().call_later(ATTENTION_S, self._watch)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._watcher.remove_done_callback(self._leave)
-        self._watcher.cancel()
+        self._later.cancel()
+        if self._watcher is not None:
+            self._watcher.remove_done_callback(self._leave)
+            self._watcher.cancel()
         if self._gone and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientGone
 
-    def _leave(self, watcher: asyncio.Task[None]) -> None:
+    def _watch(self) -> None:
+        self._watcher = asyncio.ensure_future(wait_for_disconnect(self._receive))
+        self._watcher.add_done_callback(self._leave)
+
+    def _leave(self, watcher: asyncio.Future[None]) -> None:
         if not watcher.cancelled():
             self._gone = True
             self._task.cancel()
@@ -66,9 +79,31 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result
 
 
 class JsonBytes(Response):
-    """A JSON body that is already encoded."""
+    """A JSON body that is already encoded.
+
+    Parameters
+    ----------
+    content
+        It.
+    status_code
+        HTTP status.
+    headers
+        Further headers, their names in lower case.
+    """
 
     media_type = "application/json"
+
+    def __init__(
+        self, content: bytes, status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.body = content
+        self.status_code = status_code
+        self.background = None
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
 
 
 def error_response(error: ApiError) -> JsonBytes:

@@ -33,6 +33,7 @@ class Account:
     """Spending of one period, in US dollars by key."""
 
     begin_s: float
+    end_s: float
     usd: dict[str, float] = field(default_factory=dict)
 
 
@@ -46,7 +47,7 @@ class Spending:
     """
 
     def __init__(self, now_s: float) -> None:
-        self._accounts = {period: Account(begin_of(period, now_s)) for period in PERIODS}
+        self._accounts = {period: _new_account(period, now_s) for period in PERIODS}
 
     def add(self, key_id: str, usd: float, now_s: float) -> None:
         """An answer to this key has cost so much."""
@@ -89,7 +90,10 @@ class Spending:
 
     def _account(self, period: Period, now_s: float) -> Account:
         account = self._accounts[period]
-        begin_s = begin_of(period, now_s) if now_s >= account.begin_s + 86_400 else account.begin_s
-        if begin_s > account.begin_s:
-            account = self._accounts[period] = Account(begin_s)
+        if now_s >= account.end_s:
+            account = self._accounts[period] = _new_account(period, now_s)
         return account
+
+
+def _new_account(period: Period, now_s: float) -> Account:
+    return Account(begin_of(period, now_s), end_of(period, now_s))

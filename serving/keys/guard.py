@@ -11,8 +11,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +31,7 @@ logger = logging.getLogger("foresight.keys")
 
 BURST_S = 10.0
 """A burst that a key does not state is what comes in this time."""
-UNPAID = frozenset({"/v1/route", "/v1/feedback"})
+UNPAID = frozenset({"/v1/route", "/v1/feedback", "/v1/files"})
 """Requests that cost nothing and need no budget."""
 
 
@@ -42,6 +41,22 @@ class Need:
 
     key: bool
     operator: bool = False
+
+
+class _Admitted:
+    """Counts one request of a key among those that are being answered."""
+
+    __slots__ = ("_key_id", "_parallel")
+
+    def __init__(self, parallel: Counter[str], key_id: str) -> None:
+        self._parallel = parallel
+        self._key_id = key_id
+
+    def __enter__(self) -> None:
+        self._parallel[self._key_id] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._parallel[self._key_id] -= 1
 
 
 class Guard:
@@ -111,26 +126,28 @@ class Guard:
             raise ApiError(403, "This page needs an operator's key.", code="operator_required")
         return key
 
-    @contextmanager
-    def admitted(self, key: Key, path: str) -> Iterator[None]:
-        """A request of this key that is being answered.
+    def admitted(self, key: Key, path: str) -> _Admitted:
+        """A request of this key that is being answered, for as long as the context lasts.
 
         Raises
         ------
         ApiError
             429 with `Retry-After`: too many requests, too many at once, or no money left.
         """
-        if path not in UNPAID:
+        if path not in UNPAID and not path.endswith("/cancel"):
             self._check_budget(key)
         if key.max_parallel is not None and self._parallel[key.id] >= key.max_parallel:
             message = f"This key may have {key.max_parallel} requests answered at the same time."
             raise ApiError(429, message, code="too_many_parallel_requests", headers={"retry-after": "1"})
         self._check_rate(key)
-        self._parallel[key.id] += 1
-        try:
-            yield
-        finally:
-            self._parallel[key.id] -= 1
+        return _Admitted(self._parallel, key.id)
+
+    def check_budget(self, key_id: str) -> None:
+        """For work that outlives its request: `ApiError` 429 if no money is left, 401 if the key is gone."""
+        key = self.ring.get(key_id)
+        if key is None:
+            raise ApiError(401, "The API key of this work is not valid any more.", code="invalid_api_key")
+        self._check_budget(key)
 
     def restrict(self, query: Query, key: Key, names: Sequence[str]) -> Query:
         """The query as this key may ask it: other candidates than its own are ruled out.
@@ -145,7 +162,8 @@ class Guard:
         ApiError
             403 if it names a candidate that it may not ask.
         """
-        query = replace(query, key_id=key.id)
+        if query.key_id != key.id:
+            query = replace(query, key_id=key.id)
         if key.candidates is None:
             return query
         if query.model in names and query.model not in key.candidates:

@@ -15,6 +15,7 @@ from serving.keys.guard import Guard
 from serving.keys.key import Key
 
 _SCOPE_KEY = "foresight.key"
+_FOREIGN = (b"cross-site", b"same-site")
 
 
 def key_of(request: Request) -> Key | None:
@@ -64,10 +65,15 @@ def _presented(scope: Scope) -> str | None:
             if kind.lower() == "bearer":
                 return str(rest.strip())
             if kind.lower() == "basic":
-                return _password(rest)
+                return None if _from_elsewhere(scope) else _password(rest)
         elif name in (b"api-key", b"x-api-key"):
             return str(value.decode("latin-1").strip())
     return None
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    """Whether another site's page made the browser ask: it would send a stored password along unasked."""
+    return any(name == b"sec-fetch-site" and value in _FOREIGN for name, value in scope["headers"])
 
 
 def _password(encoded: str) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from serving.http.errors import ApiError
 
 RETRY_AFTER_S = 1
 
 
 class Place:
-    """One admitted request and the bytes of its body that are held."""
+    """One admitted request and the bytes of its body that are held; given back at the end of its context."""
 
     __slots__ = ("_admission", "_n_bytes")
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._n_bytes = 0
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
     def hold(self, n_bytes: int) -> None:
         """Count further bytes; `ApiError` (503) if all requests together would hold too many."""
@@ -46,17 +49,12 @@ class Admission:
         self.requests = 0
         self.bytes = 0
 
-    @contextmanager
-    def place(self) -> Iterator[Place]:
+    def place(self) -> Place:
         """Let a request in; `ApiError` (503, with `Retry-After`) if there is no room."""
         if self.requests >= self._max_requests:
             raise _busy()
         self.requests += 1
-        place = Place(self)
-        try:
-            yield place
-        finally:
-            place.leave()
+        return Place(self)
 
     def take_bytes(self, n_bytes: int) -> None:
         """See `Place.hold`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 
 from probes.errors import BackendError
@@ -103,6 +105,29 @@ class TestOpenAIBackend:
 
         assert health.state is State.DOWN
         assert str(dead_port) not in health.detail
+
+    @pytest.mark.parametrize(("timeout_s", "tries"), [(60.0, 1), (0.01, 2)])
+    async def test_a_connection_is_opened_again_if_only_this_event_loop_was_late(
+        self, timeout_s: float, tries: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Session:
+            asked = 0
+
+            async def post(self, *_: object, **__: object) -> None:
+                self.asked += 1
+                if self.asked == 2:
+                    raise aiohttp.ClientConnectionResetError
+                time.sleep(0.1)  # noqa: ASYNC251 (somebody else's turn takes too long)
+                raise aiohttp.ConnectionTimeoutError
+
+        backend, session = (
+            OpenAIBackend("up", "http://127.0.0.1:1/v1", connect_timeout_s=timeout_s),
+            Session(),
+        )
+        monkeypatch.setattr(backend, "_open_session", lambda: session)
+        with pytest.raises(BackendFailure) as caught:
+            await backend.ask(Call("completions", {}, False, "r"))
+        assert (session.asked, caught.value.kind) == (tries, "connect" if tries == 1 else "cut")
 
     async def test_it_cannot_be_asked_before_it_is_started(self) -> None:
         backend = OpenAIBackend("late", "http://127.0.0.1:1/v1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from openai import OpenAI
 
 from serving.run import background_gateway
+from serving.vllm import launch
+from serving.vllm.environment import VllmEnvironment
 from serving.vllm.process import VllmServer
 from tests.serving.routing import pool_of, router_of
 
@@ -101,6 +105,30 @@ def test_vllms_errors_have_openais_shape(client: OpenAI) -> None:
     assert caught.value.code is None or not caught.value.code.isdecimal()
 
 
+def test_vllms_own_load_generator_works_unchanged(
+    client: OpenAI, tiny_llama: Path, tmp_path: Path, vllm_environment: VllmEnvironment
+) -> None:
+    """`vllm bench serve`, as its users type it."""
+    launcher = Path(launch.__file__)
+    words = ["bench", "serve", "--backend", "openai-chat", "--endpoint", "/v1/chat/completions"]
+    words += ["--base-url", str(client.base_url).removesuffix("/v1/"), "--model", "auto"]
+    words += ["--tokenizer", str(tiny_llama), "--dataset-name", "random", "--num-prompts", "20"]
+    words += ["--random-input-len", "24", "--random-output-len", "8", "--disable-tqdm"]
+    words += ["--save-result", "--result-dir", str(tmp_path), "--result-filename", "result.json"]
+    done = subprocess.run(
+        [str(vllm_environment.python), "-P", str(launcher), *words],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["completed"], result["num_prompts"]) == (20, 20)
+    assert result["total_output_tokens"] > 0
+    assert result["mean_ttft_ms"] > 0
+
+
 async def test_a_client_that_leaves_stops_the_generation(client: OpenAI, vllm_server: VllmServer) -> None:
     stream = client.chat.completions.create(
         model="small",
@@ -138,3 +166,34 @@ def test_a_managed_server_is_started_and_stopped(
         assert log.exists()
 
     assert answer.choices[0].message.content is not None
+
+
+@pytest.mark.parametrize(("accept", "who"), [(0.0, "small"), (1.0, "small:think")])
+def test_a_cascade_reads_the_servers_own_log_probabilities(
+    vllm_server: VllmServer, accept: float, who: str
+) -> None:
+    candidates = {
+        name: {"backend": "vllm", "model": "tiny", "context_tokens": 512, "decoding": GREEDY}
+        for name in ("small", "small:think")
+    }
+    policy = {"rule": "cascade", "ladder": ["small", "small:think"], "accept": accept}
+    backends = {"vllm": {"kind": "openai", "url": f"{vllm_server.url}/v1"}}
+    pool = pool_of(backends, candidates, policy=policy)
+    explain = {"foresight": {"explain": True}}
+    with (
+        background_gateway(pool, router_of(pool)) as url,
+        OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+    ):
+        answer = client.chat.completions.create(model="auto", messages=EASY, extra_body=explain)  # type: ignore[arg-type]
+        chunks = list(
+            client.chat.completions.create(model="auto", messages=EASY, stream=True, extra_body=explain)  # type: ignore[arg-type]
+        )
+
+    told = answer.model_extra["foresight"]  # type: ignore[index]
+    assert told["served_by"] == who
+    assert 0 < told["tried"][0]["confidence"] < 1
+    assert told["tried"][0]["cost_usd"] > 0
+    assert answer.choices[0].logprobs is None
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == answer.choices[0].message.content
+    assert chunks[-1].model_extra["foresight"]["served_by"] == who  # type: ignore[index]

@@ -137,7 +137,7 @@ async def upstream(behaviour: Behaviour) -> AsyncIterator[Upstream]:
     app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
     await site.start()
     state.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from eval.benchmarks.probes.scoring import make_scorer
+from eval.benchmarks.probes.speed.scoring import make_scorer
 from probes.encoders.encoder import ScoutIdentity
 from router.configuration.pool import Pool
 from router.fitted import Fitted

@@ -65,6 +65,7 @@ def running(
     cores: set[int],
     ready: str = "/v1/models",
     env: Mapping[str, str] | None = None,
+    ready_s: float = READY_S,
 ) -> Iterator[Process]:
     """A server for as long as the context lasts.
 
@@ -82,6 +83,8 @@ def running(
         Path that answers once it is ready.
     env
         Further environment variables.
+    ready_s
+        Longest time until it is ready.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def running(
         )
         os.sched_setaffinity(process.pid, cores)
         try:
-            _await(process, url + ready, log)
+            _await(process, url + ready, log, ready_s)
             yield Process(process, url)
         finally:
             process.terminate()
@@ -119,8 +122,8 @@ def foresight(*words: object) -> list[str]:
     return python("-c", "from router.cli import main; main()", *words)
 
 
-def _await(process: subprocess.Popen[Any], url: str, log: Path) -> None:
-    until = time.monotonic() + READY_S
+def _await(process: subprocess.Popen[Any], url: str, log: Path, ready_s: float) -> None:
+    until = time.monotonic() + ready_s
     while time.monotonic() < until and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,18 +11,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from eval.benchmarks.gateway import clients, endurance
+from eval.benchmarks.gateway.peers import PEERS, Peer, command, environment
 from eval.benchmarks.gateway.pool import write_pool
 from eval.benchmarks.gateway.processes import Process, cores, foresight, free_port, python, running
-from eval.benchmarks.gateway.traffic import Server
+from eval.benchmarks.gateway.traffic import TIMES, Server
 from eval.benchmarks.gateway.traffic import rows as traffic_rows
 from eval.benchmarks.row import Row, Setting
 from probes.errors import BackendError
 
 HOME = Path(__file__).parent
-PEERS = {"LiteLLM": "litellm", "RouteLLM": "routellm"}
-MASTER_KEY = "sk-measured"
+PEER_READY_S = 300.0
 
 
 @dataclass
@@ -46,7 +46,9 @@ class _Bench:
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """The rows of `traffic`, peers included where they are installed."""
+    """The rows of `traffic`, peers included where their environments can be made."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # this process opens thousands of connections
     with tempfile.TemporaryDirectory(prefix="foresight-bench-") as folder, ExitStack() as stack:
         bench = _Bench(Path(folder), stack)
         port = free_port()
@@ -59,13 +61,17 @@ def rows(setting: Setting) -> Iterator[Row]:
             "Foresight, routed, no scout": Server(gateway, {"model": "auto"}, key),
         }
         peers: dict[str, Server] = {}
-        for name in PEERS:
-            found = _peer(bench, name, upstream.url, setting.work)
+        for peer in PEERS:
+            found = _peer(bench, peer, upstream.url, setting.work)
             if isinstance(found, Server):
-                peers[name] = found
+                peers[peer.name] = found
             else:
-                yield Row(f"throughput against {name}", "see issue", f"unmeasured: {found}", None)
+                reach = f">= {TIMES[peer.name]} times"
+                yield Row(f"throughput against {peer.name}", reach, f"unmeasured: {found}", None)
         yield from traffic_rows(Server(upstream), Server(relay), ways, peers, setting)
+        judged = next(iter(ways.values()))
+        yield from clients.rows(judged, setting)
+        yield from endurance.rows(judged, setting)
 
 
 def _foresight(bench: _Bench, upstream: str) -> tuple[Process, str]:
@@ -86,36 +92,15 @@ def _foresight(bench: _Bench, upstream: str) -> tuple[Process, str]:
     return bench.start("foresight", foresight(*words), port, ready="/ready"), json.loads(made.stdout)["key"]
 
 
-def _peer(bench: _Bench, name: str, upstream: str, work: Path) -> Server | str:
-    """A peer's server, or why there is none: its environment is looked for at WORK/peers/NAME."""
-    environment = work / "peers" / PEERS[name]
-    if not any((environment / "lib").glob(f"python*/site-packages/{PEERS[name]}")):
-        return f"it is not installed in {environment}"
+def _peer(bench: _Bench, peer: Peer, upstream: str, work: Path) -> Server | str:
+    """A peer's server, or why there is none."""
     port = free_port()
     try:
-        if name == "LiteLLM":
-            return _litellm(bench, environment, upstream, port)
-        return _routellm(bench, environment, upstream, port)
+        python = environment(peer, work / "peers")
+        words = command(peer, python, upstream, port, bench.folder)
+        process = bench.start(
+            peer.name.lower(), words, port, ready=peer.ready, env=peer.env, ready_s=PEER_READY_S
+        )
     except (BackendError, OSError) as error:
         return str(error)
-
-
-def _litellm(bench: _Bench, environment: Path, upstream: str, port: int) -> Server:
-    entry = {
-        "model_name": "m",
-        "litellm_params": {"model": "openai/m", "api_base": f"{upstream}/v1", "api_key": "x"},
-    }
-    config = bench.folder / "litellm.yaml"
-    config.write_text(yaml.safe_dump({"model_list": [entry], "general_settings": {"master_key": MASTER_KEY}}))
-    command = [str(environment / "bin" / "litellm"), "--config", str(config), "--port", str(port)]
-    env = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    process = bench.start("litellm", command, port, ready="/health/liveliness", env=env)
-    return Server(process, {"model": "m"}, MASTER_KEY)
-
-
-def _routellm(bench: _Bench, environment: Path, upstream: str, port: int) -> Server:
-    words = ("-m", "routellm.openai_server", "--routers", "random", "--port", port)
-    models = ("--base-url", f"{upstream}/v1", "--api-key", "x", "--strong-model", "m", "--weak-model", "m")
-    command = [str(environment / "bin" / "python"), *map(str, (*words, *models))]
-    process = bench.start("routellm", command, port, ready="/health", env={"OPENAI_API_KEY": "x"})
-    return Server(process, {"model": "router-random-0.5"})
+    return Server(process, {"model": peer.model}, peer.key)

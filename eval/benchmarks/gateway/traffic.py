@@ -20,6 +20,8 @@ CONNECTIONS = 64
 STREAMS = 1000
 IDLE_MB, STREAMS_MB = 150, 300
 SHARE, LATENCY_MS = 0.35, 1.0
+TIMES = {"LiteLLM": 25, "RouteLLM": 12}
+"""How many times a peer's throughput ours should be."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,11 @@ def rows(
 ) -> Iterator[Row]:
     """All rows; `gateways` are the ways through Foresight, the first of them is the one that is judged."""
     idle_mb = next(iter(gateways.values())).process.memory_mb()
+    others = "".join(f"; {name} {peer.process.memory_mb():.0f} MB" for name, peer in peers.items())
     yield Row(
         "memory of one gateway process, idle, keys and ledger on",
         f"<= {IDLE_MB} MB",
-        f"{idle_mb:.0f} MB",
+        f"{idle_mb:.0f} MB{others}",
         idle_mb <= IDLE_MB,
     )
     servers = {"relay": relay, **gateways, **peers}
@@ -131,8 +134,12 @@ def _throughput_row(name: str, rates: Rates) -> Row:
 
 def _peer_row(name: str, ours: str, rates: Rates) -> Row:
     times = rates.of(ours) / rates.of(name)
-    reach = {"LiteLLM": 25, "RouteLLM": 12}[name]
-    measured = f"{times:.0f} times ({rates.of(name):,.0f} answers a second of its processor time)"
+    reach = TIMES[name]
+    clock = median(rates.clock[ours]) / median(rates.clock[name])
+    measured = (
+        f"{times:.0f} times ({rates.of(name):,.0f} answers a second of its processor time); by the clock "
+        f"{clock:.0f} times ({median(rates.clock[name]):,.0f} a second), {rates.lost[name]} lost"
+    )
     return Row(f"throughput, {ours}, against {name}", f">= {reach} times", measured, times >= reach)
 
 
