@@ -14,7 +14,7 @@ import numpy.typing as npt
 from probes.encoders.conversation import Conversation, Tools, as_conversation, text_of
 from probes.encoders.encoder import Activations, Encoder, ScoutIdentity
 from probes.errors import ArtefactError, BackendError, ForesightError, UsageError
-from probes.forecast.shift import shifted, trends_from
+from probes.forecast.trend.shift import shifted, trends_from
 from probes.scoring.scorer import Scorer, ScoreTable
 from router.artefact import Artefact
 from router.configuration.complaints import closest

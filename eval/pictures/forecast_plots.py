@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from eval.pictures import svg
 from probes.errors import UsageError
-from probes.forecast.curve import Curve
-from probes.forecast.lengths import LengthTrend
+from probes.forecast.trend.curve import Curve
+from probes.forecast.trend.lengths import LengthTrend
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
 _COLOURS = ("main", "s1", "s2", "s3", "s4", "s5")

@@ -6,24 +6,11 @@ from typing import Annotated
 
 import typer
 
-from router.cli import (
-    add,
-    batch,
-    bench,
-    collect,
-    evaluate,
-    fit,
-    forecast,
-    import_,
-    init,
-    keys,
-    ladder,
-    ledger,
-    recalibrate,
-    route,
-    serve,
-)
+from router.cli import forecast, init
 from router.cli.errors import ErrorGroup
+from router.cli.learn import add, collect, fit, import_, recalibrate
+from router.cli.prove import bench, evaluate, ladder
+from router.cli.run import batch, keys, ledger, route, serve
 
 app = typer.Typer(
     name="foresight",

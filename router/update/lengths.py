@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from probes.errors import UsageError
-from probes.forecast.lengths import LengthTrend
+from probes.forecast.trend.lengths import LengthTrend
 from router.router import LENGTHS, Router
 
 

@@ -16,7 +16,7 @@ from eval.ladder.questions import FAMILIES, Question, Split, draw
 from eval.ladder.sequences import target_text
 from eval.tables import Floats, write_atomically
 from probes.errors import UsageError
-from probes.forecast.solutions import Solution
+from probes.forecast.rank.solutions import Solution
 
 MODES = ("direct", "think")
 MOST_TOKENS = {"direct": 12, "think": 128}

@@ -25,9 +25,9 @@ from eval.pictures.plots import write_frontier
 from eval.tables import Floats
 from probes.errors import UsageError
 from probes.files import whole_file
-from probes.forecast.powered import canary, set_accuracy
-from probes.forecast.states import read_folder
-from probes.forecast.transfer import fit_probe
+from probes.forecast.checkpoint.powered import canary, set_accuracy
+from probes.forecast.checkpoint.states import read_folder
+from probes.forecast.checkpoint.transfer import fit_probe
 from probes.metrics import auroc_within
 
 LARGEST = "ladder-l"

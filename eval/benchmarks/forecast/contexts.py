@@ -18,8 +18,8 @@ from eval.ladder.sizes import CONTEXT_TOKENS
 from eval.pictures.forecast_plots import context_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats
-from probes.forecast.context import ContextData, fit_law, law
-from probes.forecast.lengths import CHOSEN, fit_trend
+from probes.forecast.trend.context import ContextData, fit_law, law
+from probes.forecast.trend.lengths import CHOSEN, fit_trend
 
 TAUGHT = tuple(range(1, 13))
 """Numbers of examples shown that models are taught."""

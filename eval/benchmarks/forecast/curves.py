@@ -19,9 +19,9 @@ from eval.ladder.sizes import SIZES
 from eval.pictures.forecast_plots import curve_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats, read_csv
-from probes.forecast.curve import LEAST_POINTS, Curve, fit_curve
-from probes.forecast.proxies import PROXIES
-from probes.forecast.siblings import STRETCH, Siblings
+from probes.forecast.rank.proxies import PROXIES
+from probes.forecast.trend.curve import LEAST_POINTS, Curve, fit_curve
+from probes.forecast.trend.siblings import STRETCH, Siblings
 
 SHARE = 1 / 18 + 1e-6
 LATER = 0.1

@@ -11,8 +11,8 @@ from eval.benchmarks.forecast.mixtures import SMALL, TARGET, TINY, mixture_runs
 from eval.benchmarks.forecast.readings import CROSS_ENTROPY, read
 from eval.benchmarks.row import Row, Setting
 from eval.tables import Floats
-from probes.forecast.proxies import PROXIES
-from probes.forecast.ranking import pairs_right
+from probes.forecast.rank.proxies import PROXIES
+from probes.forecast.rank.ranking import pairs_right
 
 TOP5 = PROXIES.index("top5/frequency")
 """The paper's proxy for this decision."""

@@ -55,8 +55,8 @@ def _run(way: str, vocabulary: int) -> dict[str, float]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from probes.forecast.proxies import Trajectory, proxies
-    from probes.forecast.statistics import stream
+    from probes.forecast.rank.proxies import Trajectory, proxies
+    from probes.forecast.rank.statistics import stream
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from eval.metrics.bootstrap import interval
 from eval.pictures.forecast_plots import rank_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats
-from probes.forecast.ranking import leave_tasks_out
+from probes.forecast.rank.ranking import leave_tasks_out
 from probes.metrics import spearman
 
 LEAST_SHARE = 0.1

@@ -18,9 +18,9 @@ from eval.ladder.questions import stream
 from eval.ladder.questions.drills import drills
 from eval.ladder.sequences import target_text
 from eval.tables import Floats, write_atomically
-from probes.forecast.proxies import PROXIES
-from probes.forecast.solutions import Solution
-from probes.forecast.teacher import Teacher
+from probes.forecast.rank.proxies import PROXIES
+from probes.forecast.rank.solutions import Solution
+from probes.forecast.rank.teacher import Teacher
 
 EACH = 15
 """Solutions of each task."""

@@ -26,9 +26,9 @@ from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
 from probes.errors import BackendError
-from probes.forecast.powered import canary, set_accuracy
-from probes.forecast.states import read_folder
-from probes.forecast.transfer import fit_probe
+from probes.forecast.checkpoint.powered import canary, set_accuracy
+from probes.forecast.checkpoint.states import read_folder
+from probes.forecast.checkpoint.transfer import fit_probe
 
 MODEL, MODE = "ladder-m", "think"
 SAMPLES = 5

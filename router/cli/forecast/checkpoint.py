@@ -36,8 +36,8 @@ def checkpoint(
 ) -> None:
     """Fit a probe to the first checkpoint's graded answers and apply it, frozen, to the later ones."""
     from eval.outcomes import Outcomes
-    from probes.forecast.states import read_folder
-    from probes.forecast.transfer import fit_probe
+    from probes.forecast.checkpoint.states import read_folder
+    from probes.forecast.checkpoint.transfer import fit_probe
 
     chosen = [named(model) for model in models]
     graded = Outcomes.load(prompts)
@@ -90,7 +90,7 @@ def _forecast_row(graded: Outcomes, name: str, success: Any) -> dict[str, Any]:
     """A checkpoint's set accuracy, corrected by its graded answers if it has any."""
     import numpy as np
 
-    from probes.forecast.powered import set_accuracy, unaided_accuracy
+    from probes.forecast.checkpoint.powered import set_accuracy, unaided_accuracy
     from probes.metrics import auroc
 
     seen, correct = np.empty(0, dtype=np.intp), np.empty(0)

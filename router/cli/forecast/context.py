@@ -34,7 +34,7 @@ def context(
     import numpy as np
 
     from eval.outcomes import Outcomes
-    from probes.forecast.lengths import fit_trend
+    from probes.forecast.trend.lengths import fit_trend
 
     graded = Outcomes.load(outcomes)
     names = candidate or list(graded.candidates)

@@ -18,7 +18,7 @@ from router.cli.output import out, write_json
 
 if TYPE_CHECKING:
     from eval.tables import Table as Columns
-    from probes.forecast.curve import Curve
+    from probes.forecast.trend.curve import Curve
 
 EXAMPLE = "Example: foresight forecast curve accuracy.csv --at 1000000"
 
@@ -45,7 +45,7 @@ def curve(
     Where other runs of the file have got to --at, they teach what such curves look like.
     """
     from eval.tables import read_csv
-    from probes.forecast.curve import fit_curve
+    from probes.forecast.trend.curve import fit_curve
 
     runs = _runs(read_csv(file))
     done = [] if alone else [run for run in runs if run.times.max() >= at]
@@ -92,7 +92,7 @@ class _Run:
 
 def _learnt(run: _Run, others: Sequence[_Run], at: float) -> Curve:
     """The run's curve with the belief that finished runs teach; the end is --at for all of them."""
-    from probes.forecast.siblings import Siblings
+    from probes.forecast.trend.siblings import Siblings
 
     sizes = [one.size for one in (*others, run)]
     known = [size for size in sizes if size is not None]

@@ -14,7 +14,7 @@ from router.cli.forecast.options import Device, Json, named
 from router.cli.output import out, progress, say, write_json
 
 if TYPE_CHECKING:
-    from probes.forecast.solutions import Scored, Solution
+    from probes.forecast.rank.solutions import Scored, Solution
 
 EXAMPLE = "Example: foresight forecast rank new/ old-a/ old-b/ --solutions solved.jsonl --results acc.csv"
 
@@ -86,10 +86,10 @@ def _scored(
     told: Callable[[int, int], None],
 ) -> Scored:
     if isinstance(place, str):
-        from probes.forecast.served import ServedTeacher
+        from probes.forecast.rank.served import ServedTeacher
 
         return ServedTeacher(place).score(read, last_tokens=last, progress=told)
-    from probes.forecast.teacher import Teacher
+    from probes.forecast.rank.teacher import Teacher
 
     teacher = Teacher(place, device=device)
     return teacher.score(read, last_tokens=last, by_bytes=by_bytes, progress=told)
@@ -99,7 +99,7 @@ def read_solutions(path: Path) -> list[Solution]:
     """Expert solutions from JSON lines; `DataError` names the line and the field."""
     from eval.tables import read_json_lines
     from probes.encoders.conversation import as_conversation
-    from probes.forecast.solutions import Solution
+    from probes.forecast.rank.solutions import Solution
 
     found = []
     for line, raw in read_json_lines(path):
@@ -130,7 +130,7 @@ def _results(path: Path | None) -> dict[tuple[str, str], float]:
 
 
 def _means(scored: Scored) -> dict[str, dict[str, float | None]]:
-    from probes.forecast.proxies import PROXIES
+    from probes.forecast.rank.proxies import PROXIES
 
     return {
         task: {name: None if v != v else v for name, v in zip(PROXIES, values.tolist(), strict=True)}
@@ -144,7 +144,7 @@ def _ranking(
     """One row a model, the best first."""
     import numpy as np
 
-    from probes.forecast.ranking import Method, fit_ranker, forecast_level, standardised
+    from probes.forecast.rank.ranking import Method, fit_ranker, forecast_level, standardised
 
     names = list(scored)
     by_task = {name: scored[name].by_task() for name in names}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import ArtefactError, DataError, UsageError
-from probes.forecast.context import BOUNDS, ContextData, fit_law, law
-from probes.forecast.curve import fit_curve
-from probes.forecast.lengths import LengthTrend, fit_trend
+from probes.forecast.trend.context import BOUNDS, ContextData, fit_law, law
+from probes.forecast.trend.curve import fit_curve
+from probes.forecast.trend.lengths import LengthTrend, fit_trend
 
 
 @settings(max_examples=15, deadline=None)

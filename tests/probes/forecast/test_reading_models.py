@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from probes.errors import ArtefactError, DataError, UsageError
-from probes.forecast import statistics
-from probes.forecast.callback import ForecastCallback
-from probes.forecast.proxies import PROXIES, STATISTICS
-from probes.forecast.solutions import Solution
-from probes.forecast.states import States, read_folder
-from probes.forecast.teacher import Teacher
-from probes.forecast.transfer import LADDER, agreement, fit_probe
+from probes.forecast.checkpoint.callback import ForecastCallback
+from probes.forecast.checkpoint.states import States, read_folder
+from probes.forecast.checkpoint.transfer import LADDER, agreement, fit_probe
+from probes.forecast.rank import statistics
+from probes.forecast.rank.proxies import PROXIES, STATISTICS
+from probes.forecast.rank.solutions import Solution
+from probes.forecast.rank.teacher import Teacher
 
 ASKED = [
     [{"role": "user", "content": text}] for text in ("what is seven plus five", "the quick fox", "a dog")

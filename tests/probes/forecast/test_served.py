@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from probes.errors import BackendError, DataError, UsageError
-from probes.forecast.proxies import PROXIES
-from probes.forecast.served import ServedTeacher
-from probes.forecast.solutions import Solution
-from probes.forecast.teacher import Teacher
+from probes.forecast.rank.proxies import PROXIES
+from probes.forecast.rank.served import ServedTeacher
+from probes.forecast.rank.solutions import Solution
+from probes.forecast.rank.teacher import Teacher
 
 ASKED = [{"role": "user", "content": "what is seven plus five"}]
 EXACT = [i for i, name in enumerate(PROXIES) if "entropy" not in name]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from probes.errors import DataError, UsageError
-from probes.forecast.curve import fit_curve
-from probes.forecast.siblings import Siblings
+from probes.forecast.trend.curve import fit_curve
+from probes.forecast.trend.siblings import Siblings
 
 REACH = 1 / 18
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, UsageError
-from probes.forecast.context import ContextData, fit_law, law
+from probes.forecast.trend.context import ContextData, fit_law, law
 
 Floats = npt.NDArray[np.float64]
 

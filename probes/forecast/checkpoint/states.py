@@ -109,7 +109,7 @@ def read_folder(
     progress: Callable[[int, int], None] | None = None,
 ) -> States:
     """Read a model folder; see `read_states`."""
-    from probes.forecast.teacher import Teacher
+    from probes.forecast.rank.teacher import Teacher
 
     teacher = Teacher(folder, device=device, dtype=dtype)
     return read_states(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from probes.encoders.conversation import Conversation
-from probes.forecast.proxies import Floats
+from probes.forecast.rank.proxies import Floats
 
 LAST_TOKENS = 1000
 """Tokens of a solution that are scored, from its end (arXiv 2605.18607)."""

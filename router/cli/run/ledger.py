@@ -14,8 +14,8 @@ import typer
 from rich.table import Table
 
 from probes.errors import DataError
-from router.cli import hindsight
 from router.cli.output import money, out, say, write_json
+from router.cli.run import hindsight
 
 if TYPE_CHECKING:
     from eval.outcomes import Outcomes

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from probes.errors import UsageError
-from router.cli.ledger import DAY_S
 from router.cli.output import out, say, write_json
+from router.cli.run.ledger import DAY_S
 
 if TYPE_CHECKING:
     from router.router import Router

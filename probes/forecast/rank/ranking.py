@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import DataError, UsageError
-from probes.forecast.proxies import PROXIES
+from probes.forecast.rank.proxies import PROXIES
 from probes.metrics import spearman
 
 Floats = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ from probes.errors import DataError, UsageError
 from probes.estimators.coordinates import Coordinates
 from probes.estimators.logistic import fit_logistic, sigmoid
 from probes.estimators.outcomes import as_targets
-from probes.forecast.pooling import AttentionPooling, fit_pooling
-from probes.forecast.states import States
+from probes.forecast.checkpoint.pooling import AttentionPooling, fit_pooling
+from probes.forecast.checkpoint.states import States
 from probes.metrics import auroc, auroc_within
 from probes.splits import grouped_folds
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from probes.encoders.conversation import as_conversation
 from probes.errors import BackendError, DataError, UsageError
-from probes.forecast.proxies import (
+from probes.forecast.rank.proxies import (
     PROXIES,
     Trajectory,
     from_prompt_logprobs,
     proxies,
     smoothed,
 )
-from probes.forecast.solutions import LAST_TOKENS, Scored, Solution
+from probes.forecast.rank.solutions import LAST_TOKENS, Scored, Solution
 
 TIMEOUT_S = 600.0
 AT_ONCE = 32

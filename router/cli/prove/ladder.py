@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from probes.errors import UsageError
-from router.cli import demo
 from router.cli.output import say, write_json
+from router.cli.prove import demo
 
 app = typer.Typer(
     no_args_is_help=True, help="The reference pool: train its models, draw its questions, see it at work."

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from probes.errors import DataError, UsageError
-from probes.forecast.curve import FASTEST, SLOWEST, Curve
+from probes.forecast.trend.curve import FASTEST, SLOWEST, Curve
 
 Floats = npt.NDArray[np.float64]
 Run = tuple[npt.ArrayLike, npt.ArrayLike]

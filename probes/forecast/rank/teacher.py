@@ -15,9 +15,9 @@ from probes.encoders.batching import plan_batches
 from probes.encoders.conversation import as_conversation
 from probes.encoders.rendering import Renderer
 from probes.errors import ArtefactError, DataError, UsageError
-from probes.forecast.proxies import PROXIES, Floats, Trajectory, proxies, smoothed, word_frequencies
-from probes.forecast.solutions import LAST_TOKENS, Scored, Solution
-from probes.forecast.statistics import TokenStatistics, from_logits, stream
+from probes.forecast.rank.proxies import PROXIES, Floats, Trajectory, proxies, smoothed, word_frequencies
+from probes.forecast.rank.solutions import LAST_TOKENS, Scored, Solution
+from probes.forecast.rank.statistics import TokenStatistics, from_logits, stream
 
 TOKEN_BUDGET = 8192
 TOLERANCE = 2e-3

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from probes.errors import ArtefactError
 from probes.estimators.logistic import sigmoid
-from probes.forecast.lengths import LengthTrend
+from probes.forecast.trend.lengths import LengthTrend
 
 Floats = npt.NDArray[np.float64]
 

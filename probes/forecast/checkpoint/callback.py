@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 from probes.encoders.conversation import Conversation
 from probes.errors import UsageError
-from probes.forecast.states import read_states
-from probes.forecast.transfer import CheckpointProbe
+from probes.forecast.checkpoint.states import read_states
+from probes.forecast.checkpoint.transfer import CheckpointProbe
 
 Log = Callable[[int, dict[str, float]], None]
 

@@ -1,0 +1,1 @@
+"""A checkpoint's success from its own activations (paper B)."""

@@ -1,0 +1,1 @@
+"""An order of models from token statistics over expert solutions (paper C)."""

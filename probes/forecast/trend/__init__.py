@@ -1,0 +1,1 @@
+"""Success over training, size and prompt length (papers C and D)."""

@@ -1,0 +1,1 @@
+"""Commands that answer queries, and those who watch over it."""
