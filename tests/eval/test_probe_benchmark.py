@@ -77,11 +77,12 @@ def test_sizes_are_prices_where_a_set_has_no_costs(tmp_path: Path) -> None:
 def test_the_ladder_is_found_among_what_is_kept_and_judged(tmp_path: Path) -> None:
     cost = np.tile([1.0, 3.0], (150, 1))
     write_set(tmp_path, "ladder", [{"difficulty": i / 150} for i in range(150)], cost_usd=cost)
-    first, second = separation.ladder_rows(Setting(None, tmp_path, quick=True))
+    first, each, calibrated = separation.ladder_rows(Setting(None, tmp_path, quick=True))
     assert first.met is not None
     for name in ("independent", "knn", "tfidf", "length"):
         assert re.search(rf"{name} [01]\.\d+", first.measured), first.measured
-    assert "a perfect forecast" in second.measured
+    assert len(re.findall(r"\(tfidf .*?, length .*?\)", each.measured)) == 2
+    assert "a perfect forecast" in calibrated.measured
 
 
 def test_a_lead_over_a_router_that_knows_nothing_is_certain_and_over_oneself_is_none(tmp_path: Path) -> None:

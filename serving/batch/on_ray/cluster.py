@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from probes.errors import BackendError, MissingExtraError
@@ -21,7 +22,7 @@ _QUIET = {
 
 @contextmanager
 def cluster(address: str | None = None, cores: int | None = None) -> Iterator[None]:
-    """Ray for as long as the context lasts.
+    """Ray for as long as the context lasts; what it prints goes to standard error.
 
     Parameters
     ----------
@@ -45,6 +46,15 @@ def cluster(address: str | None = None, cores: int | None = None) -> Iterator[No
             f"The engine ray needs {error.name}", hint='Run: pip install "foresight-router[ray]"'
         ) from error
     own: dict[str, Any] = {} if address else {"num_cpus": cores, "include_dashboard": False}
+    with redirect_stdout(sys.stderr):
+        _start(ray, address, own)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, own: dict[str, Any]) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
@@ -55,7 +65,3 @@ def cluster(address: str | None = None, cores: int | None = None) -> Iterator[No
             hint="Check the address of the cluster, or leave it out to start Ray on this machine.",
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
