@@ -24,9 +24,9 @@ from eval.outcomes import Outcomes
 from eval.tables import Floats
 from probes.encoders.encoder import Activations
 from probes.errors import DataError
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.regression import STRENGTHS
-from probes.estimators.ridge import Ridge, out_of_fold
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.regression import STRENGTHS
+from probes.estimators.solving.ridge import Ridge, out_of_fold
 from probes.metrics import auroc, auroc_within, spearman
 from probes.splits import grouped_folds
 

@@ -1,6 +1,7 @@
 """What a policy would have earned, from the log of another: replay, inverse propensity, doubly robust.
 
-Only a log whose choices were drawn with known probabilities (`router.policies.exploration`) can answer that.
+Only a log whose choices were drawn with known probabilities can answer that
+(`router.policies.online.exploration`).
 Sources: Li et al., arXiv 1003.5956 (replay); Horvitz & Thompson 1952, Swaminathan & Joachims, NIPS 2015
 (self-normalised); Dudík, Langford & Li, arXiv 1103.4601 (doubly robust).
 """

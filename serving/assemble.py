@@ -18,7 +18,7 @@ from serving.keys.guard import Guard
 from serving.keys.upkeep import Upkeep
 from serving.ledger.database import Database, ledger_url
 from serving.ledger.ledger import Deployment, Ledger
-from serving.ledger.watch import Watch
+from serving.ledger.reading.watch import Watch
 from serving.metrics import Metrics
 from serving.policies.standing import Standing
 from serving.scout import LocalScout, Scout

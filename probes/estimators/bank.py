@@ -12,11 +12,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from probes.errors import ArtefactError, DataError
-from probes.estimators.coordinates import Coordinates
 from probes.estimators.linear import LinearProbes
-from probes.estimators.logistic import sigmoid
 from probes.estimators.outcomes import Targets, as_features, as_targets
-from probes.estimators.regression import STRENGTHS
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import sigmoid
+from probes.estimators.solving.regression import STRENGTHS
 from probes.estimators.view import Gain, View, gain_of
 from probes.scoring.onboarding import Canary, add_candidate, refit_candidate
 from probes.splits import grouped_folds
@@ -36,8 +36,9 @@ class ProbeBank(BaseEstimator):
     ``logit p_m(x) = a_m + s_m g(x) + sum_r U_mr h_r(x)``: a difficulty g that all candidates share and
     a few directions h_r on which they differ. Ridge regressions of the success rates on the features'
     principal coordinates are solved for every strength, fold and candidate from one Gram matrix; their
-    out-of-fold predictions say how far each direction is to be trusted (`probes.estimators.shrinkage`) and on
-    which scale (a logistic fit of level and slope for each candidate).
+    out-of-fold predictions say how far each direction is to be trusted
+    (`probes.estimators.solving.shrinkage`) and on which scale (a logistic fit of level and slope for each
+    candidate).
 
     Waves of the leading coordinates join the features where that makes out-of-fold predictions better by
     more than one standard error (`probes.estimators.waves`): g and h are then linear in both. Otherwise

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from probes.estimators.coordinates import Coordinates
 from probes.estimators.linear import LinearProbes
-from probes.estimators.logistic import fit_logistic
 from probes.estimators.outcomes import Targets
-from probes.estimators.regression import Regression, fit_regression
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import fit_logistic
+from probes.estimators.solving.regression import Regression, fit_regression
 from probes.estimators.waves import Enlarged, Waves
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from probes.estimators.coordinates import Coordinates, Floats32, Floats64, falling
+from probes.estimators.solving.coordinates import Coordinates, Floats32, Floats64, falling
 
 LEADING = 16
 """Coordinates that the waves run along: those that novelty is read from, so that they cost nothing more."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, DataError
-from probes.estimators.logistic import fit_logistic, sigmoid
 from probes.estimators.outcomes import as_targets
+from probes.estimators.solving.logistic import fit_logistic, sigmoid
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]

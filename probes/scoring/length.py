@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, DataError
-from probes.estimators.coordinates import Coordinates
 from probes.estimators.outcomes import as_features
-from probes.estimators.regression import fit_regression
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.regression import fit_regression
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]

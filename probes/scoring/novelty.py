@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, UsageError
-from probes.estimators.coordinates import Coordinates
 from probes.estimators.outcomes import as_features
+from probes.estimators.solving.coordinates import Coordinates
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from probes.errors import UsageError
 from probes.estimators.linear import LinearProbes
-from probes.estimators.logistic import fit_logistic, sigmoid
 from probes.estimators.outcomes import as_targets
+from probes.estimators.solving.logistic import fit_logistic, sigmoid
 from probes.metrics import auroc
 
 Floats = npt.NDArray[np.float64]

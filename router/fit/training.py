@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from probes.estimators.bank import ProbeBank
-from probes.estimators.coordinates import Coordinates
+from probes.estimators.solving.coordinates import Coordinates
 from probes.scoring.calibration import Calibrator
 from probes.scoring.length import LengthHead
 from probes.scoring.novelty import Novelty

@@ -9,12 +9,12 @@ from __future__ import annotations
 from router.policies.budget import Budget
 from router.policies.cascade import Cascade, Step
 from router.policies.cheapest_likely import CheapestLikely
-from router.policies.exploration import Explore
-from router.policies.fixed import Fixed
-from router.policies.oracle import Oracle
-from router.policies.pacing import Pace, Paced, Pacing
+from router.policies.online.exploration import Explore
+from router.policies.online.pacing import Pace, Paced, Pacing
 from router.policies.quality_floor import QualityFloor
-from router.policies.random_mix import RandomMix
+from router.policies.reference.fixed import Fixed
+from router.policies.reference.oracle import Oracle
+from router.policies.reference.random_mix import RandomMix
 from router.policies.registry import POLICIES, policy_from
 from router.policies.table import CandidateTable, Choice, Policy
 from router.policies.tolerance import Tolerance

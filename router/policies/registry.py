@@ -10,11 +10,11 @@ from probes.errors import UsageError
 from router.configuration.settings import PolicySettings
 from router.policies.cascade import Cascade
 from router.policies.cheapest_likely import CheapestLikely
-from router.policies.exploration import Explore
-from router.policies.fixed import Fixed
-from router.policies.pacing import Pacing
+from router.policies.online.exploration import Explore
+from router.policies.online.pacing import Pacing
 from router.policies.quality_floor import QualityFloor
-from router.policies.random_mix import RandomMix
+from router.policies.reference.fixed import Fixed
+from router.policies.reference.random_mix import RandomMix
 from router.policies.table import Policy
 from router.policies.tolerance import Tolerance
 from router.policies.utility import Utility

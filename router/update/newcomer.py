@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from probes.errors import DataError, UsageError
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.scoring.onboarding import Canary, Prior, fit_line, fit_newcomer, prior_of, surprise_of
 from probes.scoring.scorer import Scorer
 from router.configuration.pool import Pool

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import DataError, UsageError
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import brier, ece, log_loss
 from probes.scoring.onboarding import Canary, Line, refit_line
 from probes.splits import grouped_folds

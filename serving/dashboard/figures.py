@@ -13,10 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from probes.errors import ForesightError
 from serving.flow.gateway import Gateway
 from serving.http.errors import ApiError
-from serving.ledger import calibration, summary
 from serving.ledger.database import Database
+from serving.ledger.reading import calibration, decisions, money, traffic
+from serving.ledger.reading.window import Window
 from serving.ledger.store import DAY_S
-from serving.ledger.window import Window
 
 FRESH_S = 2.0
 """Answers younger than this are given again: many open pages cost as much as one."""
@@ -66,7 +66,7 @@ class Figures:
             return {"decisions": []}
         try:
             found = await asyncio.to_thread(
-                summary.recent, ledger.database, min(limit, MOST_DECISIONS), before_s, answered=answered
+                decisions.recent, ledger.database, min(limit, MOST_DECISIONS), before_s, answered=answered
             )
         except (SQLAlchemyError, OSError, ForesightError) as error:
             message = "The ledger does not answer; decisions go on being made."
@@ -119,16 +119,16 @@ class Figures:
 
 def _history(database: Database, window: Window) -> dict[str, Any]:
     """The ledger's answers about one stretch of time; runs in a thread of its own."""
-    totals, saving = summary.totals(database, window), summary.saving(database, window)
-    traffic = summary.by_candidate(database, window)
+    totals, saving = money.totals(database, window), money.saving(database, window)
+    candidates = traffic.by_candidate(database, window)
     week = Window(min(window.since_s, window.until_s - 7 * DAY_S), window.until_s)
     return {
         "totals": {**asdict(totals), "novelty_rate": totals.novelty_rate},
         "saving": {**asdict(saving), "saved_usd": saving.saved_usd},
-        "traffic": [asdict(one) for one in traffic],
-        "timeline": [asdict(one) for one in summary.timeline(database, window, SLICES)],
-        "slice_s": summary.slice_s(window, SLICES),
-        "latency": _latency(database, window, [one.candidate for one in traffic]),
+        "traffic": [asdict(one) for one in candidates],
+        "timeline": [asdict(one) for one in traffic.timeline(database, window, SLICES)],
+        "slice_s": traffic.slice_s(window, SLICES),
+        "latency": _latency(database, window, [one.candidate for one in candidates]),
         "reliability": [asdict(one) for one in calibration.reliability(database, week)],
         "drift": [asdict(one) for one in calibration.drift(database, week)],
     }
@@ -138,12 +138,12 @@ def _latency(database: Database, window: Window, names: list[str]) -> list[dict[
     """Of all candidates together (under no name), then of each."""
     rows = []
     for name in (None, *names):
-        found = summary.latency(database, window, name)
+        found = traffic.latency(database, window, name)
         rows.append({"candidate": name, "n": found.n, **_quantiles(found)})
     return rows
 
 
-def _quantiles(found: summary.Latency) -> dict[str, Any]:
+def _quantiles(found: traffic.Latency) -> dict[str, Any]:
     named = {"first_byte_s": found.first_byte_s, "total_s": found.total_s}
     return {
         name: {f"p{round(100 * q)}": value for q, value in values.items()} for name, values in named.items()

@@ -14,7 +14,7 @@ from serving.files_api.batches import BatchStore
 from serving.files_api.files import PURPOSES, FileStore, no_room
 from serving.files_api.listing import Page
 from serving.files_api.request import BatchRequest
-from serving.files_api.runner import BatchRunner
+from serving.files_api.running.runner import BatchRunner
 from serving.files_api.upload import Upload, receive_form, too_large
 from serving.flow.gateway import Gateway
 from serving.http.answering import as_json, limited_body

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from probes.errors import ForesightError
@@ -17,11 +17,12 @@ from router.decisions.decision import Decision
 from router.router import Router
 from serving.backends.base import Backend, State
 from serving.fleet import Fleet
+from serving.flow.account import Account, Clock
 from serving.flow.decider import Decider
-from serving.flow.dispatch import Dispatcher, Failure, NoAnswer
+from serving.flow.dispatch import Dispatcher, NoAnswer
 from serving.flow.explain import Explanation
 from serving.flow.names import ModelNames
-from serving.flow.record import Exchange, Finish, Observer, TokenCount
+from serving.flow.record import Finish, Observer, TokenCount
 from serving.flow.relay import Relay
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
@@ -29,16 +30,12 @@ from serving.keys.guard import Guard
 from serving.ledger.ledger import Deployment, Ledger
 from serving.metrics import Metrics
 from serving.policies.cascade import Cascading, Settled
-from serving.policies.tried import Tried
 from serving.resilience.admission import Admission
 from serving.resilience.pressure import Pressure
 from serving.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from serving.tracing.tracing import Tracing
-
-_STATUS: Mapping[Finish, int] = {"ok": 200, "error": 200, "aborted": 499}
-"""What the client saw unless it was told otherwise; an error in a stream comes after its 200."""
 
 
 @dataclass(frozen=True)
@@ -220,13 +217,13 @@ class Gateway:
         ApiError
             If the request cannot be answered; nothing was sent to the client yet.
         """
-        clock = _Clock()
+        clock = Clock()
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
         if decision is None:
             decision = await self.decide(query, answering=True)
         else:
             self._told(decision, 0.0, query)
-        account = _Account(self, query, decision, clock, self._dispatcher)
+        account = Account(self._observers, query, decision, clock, self._dispatcher)
         try:
             candidates = [self.names.candidates[name] for name in decision.ranking]
             settled = await self._settle(account, candidates, deadline)
@@ -242,7 +239,7 @@ class Gateway:
         clock.first_byte()
         return self._stream(account, settled) if settled.answer.stream else self._whole(account, settled)
 
-    async def _settle(self, account: _Account, candidates: Sequence[Candidate], deadline: float) -> Settled:
+    async def _settle(self, account: Account, candidates: Sequence[Candidate], deadline: float) -> Settled:
         """The answer that the client will be given, after as many calls as the decision asks for."""
         query, decision = account.query, account.decision
         if decision.cascade is None:
@@ -254,7 +251,7 @@ class Gateway:
         finally:
             account.tried.extend(cascading.tried)
 
-    def _whole(self, account: _Account, settled: Settled) -> Whole:
+    def _whole(self, account: Account, settled: Settled) -> Whole:
         answer = settled.answer
         explanation = Explanation(account.decision, answer.candidate.name, answer.failures, account.tried)
         explain = account.query.preferences.explain
@@ -263,7 +260,7 @@ class Gateway:
         account.close("ok", answer.candidate, tokens, answer.failures)
         return Whole(body, explanation.headers())
 
-    def _stream(self, account: _Account, settled: Settled) -> Streaming:
+    def _stream(self, account: Account, settled: Settled) -> Streaming:
         answer = settled.answer
         explanation = Explanation(account.decision, answer.candidate.name, answer.failures, account.tried)
 
@@ -274,11 +271,6 @@ class Gateway:
         limit = self.settings.max_answer_bytes
         relay = Relay(answer, told, account.decision.input_tokens, finished, limit)
         return Streaming(relay, explanation.headers())
-
-    def record(self, exchange: Exchange) -> None:
-        """Tell the observers."""
-        for observer in self._observers:
-            observer.finished(exchange)
 
 
 class Service(Protocol):
@@ -291,62 +283,3 @@ class Service(Protocol):
     async def close(self) -> None:
         """End."""
         ...
-
-
-class _Clock:
-    """Times of one request, in seconds."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self.first_byte_s: float | None = None
-
-    def first_byte(self) -> None:
-        self.first_byte_s = self.now()
-
-    def now(self) -> float:
-        return time.perf_counter() - self._began
-
-
-@dataclass(frozen=True)
-class _Account:
-    """What is known of one exchange until it is put on record."""
-
-    gateway: Gateway
-    query: Query
-    decision: Decision
-    clock: _Clock
-    dispatcher: Dispatcher
-    tried: list[Tried] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.dispatcher.in_flight += 1
-
-    def close(
-        self,
-        finish: Finish,
-        candidate: Candidate | None,
-        tokens: TokenCount | None,
-        failures: Sequence[Failure] = (),
-        status: int | None = None,
-    ) -> None:
-        """Put the exchange on record; a stream's status is that of its beginning."""
-        self.dispatcher.in_flight -= 1
-        spent = [step.cost_usd for step in self.tried if not step.kept and step.cost_usd is not None]
-        cost_usd = sum(spent) if spent else None
-        if candidate is not None and tokens is not None:
-            cost_usd = sum(spent) + candidate.price.usd(tokens.input, tokens.output, tokens.cached)
-        exchange = Exchange(
-            endpoint=self.query.endpoint,
-            request_id=self.query.request_id,
-            decision=self.decision,
-            candidate=None if candidate is None else candidate.name,
-            finish=finish,
-            tokens=tokens,
-            cost_usd=cost_usd,
-            first_byte_s=self.clock.first_byte_s,
-            total_s=self.clock.now(),
-            failures=failures,
-            key_id=self.query.key_id,
-            status=status or _STATUS[finish],
-        )
-        self.gateway.record(exchange)

@@ -26,8 +26,8 @@ from serving.flow.record import Exchange
 from serving.http.protocol import Query
 from serving.ledger.database import Database
 from serving.ledger.entries import Decided, Finished, Rated, plain_text
+from serving.ledger.reading.watch import Watch
 from serving.ledger.store import DAY_S, Store
-from serving.ledger.watch import Watch
 from serving.ledger.writer import Writer
 from serving.settings import LedgerSettings
 

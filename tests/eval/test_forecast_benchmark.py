@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from eval.benchmarks.forecast import contexts, curves
-from eval.benchmarks.forecast.answers import Exam
 from eval.benchmarks.forecast.checkpoints import Watched
-from eval.benchmarks.forecast.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
-from eval.benchmarks.forecast.models import parameters
+from eval.benchmarks.forecast.material.answers import Exam
+from eval.benchmarks.forecast.material.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
+from eval.benchmarks.forecast.material.models import parameters
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
 from eval.ladder.questions import FAMILIES, split_of

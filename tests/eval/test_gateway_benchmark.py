@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
-from eval.benchmarks.gateway.pool import make_router, write_pool
-from eval.benchmarks.gateway.processes import cores, free_port, python, running
-from eval.benchmarks.gateway.upstream import ANSWER, WHOLE
+from eval.benchmarks.gateway.rig.pool import make_router, write_pool
+from eval.benchmarks.gateway.rig.processes import cores, free_port, python, running
+from eval.benchmarks.gateway.rig.upstream import ANSWER, WHOLE
 from router.configuration.pool import Pool
 from router.router import Router
 
-HOME = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway"
+HOME = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway" / "rig"
 
 
 def test_upstream_and_relay_answer_every_request(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from probes.errors import ArtefactError, DataError
 from probes.estimators.bank import ProbeBank, same_rows
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc, ece, log_loss
 from tests.probes.worlds import make_world
 

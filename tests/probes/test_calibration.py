@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from probes.errors import ArtefactError, DataError
-from probes.estimators.logistic import fit_logistic, sigmoid
+from probes.estimators.solving.logistic import fit_logistic, sigmoid
 from probes.metrics import ece, log_loss
 from probes.scoring.calibration import KINDS, Calibrator
 

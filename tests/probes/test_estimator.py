@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probes.estimators.bank import ProbeBank
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from tests.probes.worlds import make_world
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from probes.errors import UsageError
 from probes.estimators.bank import ProbeBank
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc
 from probes.scoring.onboarding import spread_rows
 from tests.probes.worlds import make_world

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.preprocessing import StandardScaler
 
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.ridge import out_of_fold, solve
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.ridge import out_of_fold, solve
 
 
 def problem(n: int, width: int, targets: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from probes.errors import ArtefactError
 from probes.estimators.bank import ProbeBank
-from probes.estimators.coordinates import Coordinates
 from probes.estimators.linear import LinearProbes
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.waves import BANDWIDTH, Enlarged, Waves
 from probes.metrics import auroc, log_loss
 from probes.scoring.calibration import Calibrator

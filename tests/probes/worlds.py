@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

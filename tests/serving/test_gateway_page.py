@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from eval.benchmarks.gateway.pool import write_pool
-from eval.benchmarks.gateway.processes import cores, foresight, free_port, python, running
+from eval.benchmarks.gateway.rig.pool import write_pool
+from eval.benchmarks.gateway.rig.processes import cores, foresight, free_port, python, running
 from serving.settings import GatewaySettings
 from tests.test_docs import blocks, commands, run
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
-UPSTREAM = ROOT / "eval" / "benchmarks" / "gateway" / "upstream.py"
+UPSTREAM = ROOT / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
 
 
 def section() -> dict[str, Any]:

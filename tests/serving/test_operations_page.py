@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 import yaml
 
-from eval.benchmarks.gateway.pool import write_pool
-from eval.benchmarks.gateway.processes import cores, foresight, free_port, python, running
+from eval.benchmarks.gateway.rig.pool import write_pool
+from eval.benchmarks.gateway.rig.processes import cores, foresight, free_port, python, running
 from serving.keys.file import write_keys
 from serving.keys.key import Key, KeyRing, hashed, new_secret
 from serving.settings import GatewaySettings, KeySettings, LedgerSettings
@@ -28,7 +28,7 @@ from tests.test_docs import blocks, commands, run
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-UPSTREAM = ROOT / "eval" / "benchmarks" / "gateway" / "upstream.py"
+UPSTREAM = ROOT / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "easy"}]}
 
 

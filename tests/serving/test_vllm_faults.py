@@ -16,9 +16,9 @@ from serving.backends.base import State
 from serving.backends.vllm import ManagedVllm
 from serving.flow.gateway import Gateway
 from serving.http.sse import DONE
-from serving.ledger import summary
 from serving.ledger.database import open_ledger
-from serving.ledger.window import Window
+from serving.ledger.reading import money
+from serving.ledger.reading.window import Window
 from serving.run import listening
 from serving.settings import GatewaySettings, LedgerSettings
 from tests.serving.routing import pool_of, router_of
@@ -65,7 +65,7 @@ async def test_kill_9_under_200_requests_loses_none_and_the_server_comes_back(
             assert gateway._dispatcher.breakers["own"].state.value != "closed"
             await back(http, url, gateway)
     ledger = open_ledger(str(tmp_path / "ledger.db"))
-    told = summary.totals(ledger, Window(0, 4e9))
+    told = money.totals(ledger, Window(0, 4e9))
     ledger.close()
     assert told.errors == answered["error event"]
     assert told.requests >= 200

@@ -18,7 +18,7 @@ from eval.baselines.ridge import Ridge, fit_ridge
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
-from probes.estimators.logistic import fit_logistic, sigmoid
+from probes.estimators.solving.logistic import fit_logistic, sigmoid
 
 NODES = 31
 STEPS = 200

@@ -17,7 +17,7 @@ from eval.baselines.base import Features, probability
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc, spearman
 
 ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10000.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from eval.benchmarks.batch.jobs import LADDER, POOL, SEED, batch, write_lines
-from eval.benchmarks.gateway.processes import free_port, python, running
+from eval.benchmarks.gateway.rig.processes import free_port, python, running
 from eval.benchmarks.row import Setting
 from eval.ladder.questions import draw
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from eval.benchmarks.gateway.processes import foresight, free_port, running
+from eval.benchmarks.gateway.rig.processes import foresight, free_port, running
 from eval.grading.graders import exact
 from eval.ladder.questions import Question
 from eval.tables import write_json_lines

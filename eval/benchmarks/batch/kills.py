@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from eval.benchmarks.batch.jobs import SEED, batch, read_rows, standing_pool, texts, write_lines
-from eval.benchmarks.gateway.processes import foresight
+from eval.benchmarks.gateway.rig.processes import foresight
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import draw
 

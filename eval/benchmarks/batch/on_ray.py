@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from eval.benchmarks.batch.jobs import LADDER, POOL, SEED, batch, read_rows, texts, write_lines
-from eval.benchmarks.gateway.processes import foresight
+from eval.benchmarks.gateway.rig.processes import foresight
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import draw
 from probes.errors import BackendError

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from eval.benchmarks.batch.jobs import LADDER, POOL, SEED, batch, read_rows, texts, write_lines
-from eval.benchmarks.gateway.processes import free_port, running
+from eval.benchmarks.gateway.rig.processes import free_port, running
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import draw
 

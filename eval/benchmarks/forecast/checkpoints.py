@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import (
+from eval.benchmarks.forecast.material.answers import (
     MODES,
     PER_FAMILY,
     TEACH_LARGEST,
@@ -18,7 +18,7 @@ from eval.benchmarks.forecast.answers import (
     graded,
     kwargs,
 )
-from eval.benchmarks.forecast.models import Series, ladder_runs
+from eval.benchmarks.forecast.material.models import Series, ladder_runs
 from eval.benchmarks.row import Row, Setting
 from eval.pictures.forecast_plots import training_picture
 from eval.pictures.plots import write_frontier

@@ -9,8 +9,8 @@ from random import Random
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import Exam, graded
-from eval.benchmarks.forecast.models import ladder_runs
+from eval.benchmarks.forecast.material.answers import Exam, graded
+from eval.benchmarks.forecast.material.models import ladder_runs
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import Draft, Question
 from eval.ladder.questions.rules import lookup, rule

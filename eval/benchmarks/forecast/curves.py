@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 
-from eval.benchmarks.forecast.answers import PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.mixtures import mixture_runs
-from eval.benchmarks.forecast.models import Series, ladder_runs
-from eval.benchmarks.forecast.readings import read
+from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.mixtures import mixture_runs
+from eval.benchmarks.forecast.material.models import Series, ladder_runs
+from eval.benchmarks.forecast.material.readings import read
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.sizes import SIZES
 from eval.pictures.forecast_plots import curve_picture

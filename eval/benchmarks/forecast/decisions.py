@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.mixtures import SMALL, TARGET, TINY, mixture_runs
-from eval.benchmarks.forecast.readings import CROSS_ENTROPY, read
+from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.mixtures import SMALL, TARGET, TINY, mixture_runs
+from eval.benchmarks.forecast.material.readings import CROSS_ENTROPY, read
 from eval.benchmarks.row import Row, Setting
 from eval.tables import Floats
 from probes.forecast.rank.proxies import PROXIES

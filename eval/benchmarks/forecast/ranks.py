@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import MODES, PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.mixtures import mixture_runs
-from eval.benchmarks.forecast.models import ladder_runs
-from eval.benchmarks.forecast.readings import CROSS_ENTROPY, read
+from eval.benchmarks.forecast.material.answers import MODES, PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.mixtures import mixture_runs
+from eval.benchmarks.forecast.material.models import ladder_runs
+from eval.benchmarks.forecast.material.readings import CROSS_ENTROPY, read
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import FAMILIES
 from eval.metrics.bootstrap import interval

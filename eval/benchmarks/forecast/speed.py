@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from eval.benchmarks.forecast.answers import PER_FAMILY, TEACH_PER_FAMILY, Exam, graded, kwargs
-from eval.benchmarks.forecast.models import ladder_runs
-from eval.benchmarks.gateway.stand import Stand, run, serving
+from eval.benchmarks.forecast.material.answers import PER_FAMILY, TEACH_PER_FAMILY, Exam, graded, kwargs
+from eval.benchmarks.forecast.material.models import ladder_runs
+from eval.benchmarks.gateway.rig.stand import Stand, run, serving
 from eval.benchmarks.row import Row, Setting
 from eval.grading.graders import exact
 from eval.ladder.questions import Question

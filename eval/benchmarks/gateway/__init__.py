@@ -9,7 +9,8 @@ from eval.benchmarks.row import Row, Setting
 
 def benchmark(setting: Setting) -> Iterator[Row]:
     """Yield all rows, the quick ones first."""
-    from eval.benchmarks.gateway import decisions, engine, servers
+    from eval.benchmarks.gateway import decisions, engine
+    from eval.benchmarks.gateway.rig import servers
 
     yield from decisions.rows(setting)
     yield from servers.rows(setting)

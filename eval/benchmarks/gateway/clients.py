@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from eval.benchmarks.gateway.peers import LITELLM, environment
+from eval.benchmarks.gateway.rig.peers import LITELLM, environment
+from eval.benchmarks.gateway.rig.upstream import TEXT
 from eval.benchmarks.gateway.traffic import Server
-from eval.benchmarks.gateway.upstream import TEXT
 from eval.benchmarks.row import Row, Setting
 from probes.errors import BackendError
 

@@ -8,7 +8,7 @@ from time import process_time
 
 import numpy as np
 
-from eval.benchmarks.gateway.pool import WIDTH, make_router
+from eval.benchmarks.gateway.rig.pool import WIDTH, make_router
 from eval.benchmarks.row import Row, Setting
 
 CANDIDATES = 16

@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from eval.benchmarks.gateway.stand import Stand, run, serving
+from eval.benchmarks.gateway.rig.stand import Stand, run, serving
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import stream
 from probes.errors import BackendError

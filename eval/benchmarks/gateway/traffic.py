@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
-from eval.benchmarks.gateway.processes import Process
+from eval.benchmarks.gateway.rig.processes import Process
 from eval.benchmarks.row import Row, Setting
 
 CONNECTIONS = 64

@@ -13,8 +13,8 @@ from eval.harness.sample import Sample, prepare
 from eval.harness.trial import Split, make_split
 from eval.tables import Floats
 from probes.estimators.bank import ProbeBank
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc
 from probes.scoring.onboarding import add_candidate, spread_rows
 

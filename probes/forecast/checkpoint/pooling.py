@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from probes.errors import DataError
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import sigmoid
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import DataError, UsageError
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.logistic import fit_logistic, sigmoid
 from probes.estimators.outcomes import as_targets
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import fit_logistic, sigmoid
 from probes.forecast.checkpoint.pooling import AttentionPooling, fit_pooling
 from probes.forecast.checkpoint.states import States
 from probes.metrics import auroc, auroc_within

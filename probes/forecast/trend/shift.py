@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.forecast.trend.lengths import LengthTrend
 
 Floats = npt.NDArray[np.float64]

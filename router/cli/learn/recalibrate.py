@@ -70,9 +70,9 @@ def _rated(router: Router, ledger: str, days: float) -> dict[str, Rated]:
 
     from router.update.recalibration import Rated
     from router.version import version_of
-    from serving.ledger.calibration import labels
     from serving.ledger.database import open_ledger
-    from serving.ledger.window import Window
+    from serving.ledger.reading.calibration import labels
+    from serving.ledger.reading.window import Window
 
     database = open_ledger(ledger)
     window = Window.last(days * DAY_S, time.time() + DAY_S)

@@ -36,8 +36,8 @@ def judge(
     from router.configuration.pool import Pool
     from router.router import Router
     from serving.ledger.database import open_ledger
-    from serving.ledger.drawn import drawn_decisions
-    from serving.ledger.window import Window
+    from serving.ledger.reading.drawn import drawn_decisions
+    from serving.ledger.reading.window import Window
 
     read = Pool.load(pool)
     if read.router is None:

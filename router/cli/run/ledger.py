@@ -19,8 +19,9 @@ from router.cli.run import hindsight
 
 if TYPE_CHECKING:
     from eval.outcomes import Outcomes
-    from serving.ledger.export import RatedAnswer
-    from serving.ledger.summary import Saving, Totals, Traffic
+    from serving.ledger.reading.export import RatedAnswer
+    from serving.ledger.reading.money import Saving, Totals
+    from serving.ledger.reading.traffic import Traffic
 
 DAY_S = 86_400.0
 EXPORT_EXAMPLE = "Example: foresight ledger export foresight-ledger.db -o outcomes/"
@@ -48,8 +49,8 @@ def export(
 ) -> None:
     """Write rated answers as an outcome set, for fit and evaluate; the ledger must have kept prompts."""
     from serving.ledger.database import open_ledger
-    from serving.ledger.export import n_rated, rated_answers
-    from serving.ledger.window import Window
+    from serving.ledger.reading.export import n_rated, rated_answers
+    from serving.ledger.reading.window import Window
 
     if output.exists() and (output.is_file() or any(output.iterdir())):
         hint = "Choose a new folder; nothing was written."
@@ -95,23 +96,23 @@ def prune(
 @app.command("show", epilog=SHOW_EXAMPLE)
 def show(ledger: LedgerArgument, days: Days = 7.0, as_json: AsJson = False) -> None:
     """Traffic, cost and saving of the last days."""
-    from serving.ledger import summary
     from serving.ledger.database import open_ledger
-    from serving.ledger.window import Window
+    from serving.ledger.reading import money, traffic
+    from serving.ledger.reading.window import Window
 
     database = open_ledger(ledger)
     window = Window.last(days * DAY_S, time.time())
     try:
-        totals = summary.totals(database, window)
-        saving = summary.saving(database, window)
-        traffic = summary.by_candidate(database, window)
+        totals = money.totals(database, window)
+        saving = money.saving(database, window)
+        candidates = traffic.by_candidate(database, window)
     finally:
         database.close()
     if as_json:
-        rows = [asdict(row) for row in traffic]
+        rows = [asdict(row) for row in candidates]
         write_json({"totals": asdict(totals), "saving": asdict(saving), "candidates": rows})
     else:
-        _draw(totals, saving, traffic, days)
+        _draw(totals, saving, candidates, days)
 
 
 def as_outcomes(answers: Iterable[RatedAnswer]) -> Outcomes:

@@ -18,9 +18,9 @@ from probes.errors import ConfigError, UsageError
 from serving.assemble import make_gateway
 from serving.keys.file import write_keys
 from serving.keys.key import Key, KeyRing, hashed, new_secret
-from serving.ledger import summary
 from serving.ledger.database import open_ledger
-from serving.ledger.window import Window
+from serving.ledger.reading import money
+from serving.ledger.reading.window import Window
 from serving.run import running_gateway
 from serving.settings import GatewaySettings, KeySettings, LedgerSettings
 from tests.serving.routing import pool_of, router_of
@@ -177,7 +177,7 @@ async def test_a_budget_outlives_the_gateway_and_is_shared_through_the_ledger(tm
     async with gate(tmp_path, keys=keys) as second:
         assert (await second.ask("team"))[0] == 429
     database = open_ledger(str(tmp_path / "ledger.db"))
-    totals = summary.totals(database, Window(0, 4e9))
+    totals = money.totals(database, Window(0, 4e9))
     database.close()
     assert (totals.requests, totals.decisions) == (2, 3)
     assert totals.spend_usd == pytest.approx(2 * one_answer_usd)

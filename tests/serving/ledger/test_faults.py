@@ -15,11 +15,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from router.decisions.decision import Decision
-from serving.ledger import summary
 from serving.ledger.database import Database, ledger_url, open_ledger
 from serving.ledger.ledger import Deployment, Ledger
-from serving.ledger.watch import Watch
-from serving.ledger.window import Window
+from serving.ledger.reading import decisions, money
+from serving.ledger.reading.watch import Watch
+from serving.ledger.reading.window import Window
 from serving.settings import LedgerSettings
 from tests.serving.ledger.postgres import MISSING, REASON, PostgresServer
 from tests.serving.ledger.rows import LARGE, decision, exchange, query
@@ -106,7 +106,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     whole = [name for name in acknowledged if len(name) == len(acknowledged[0])]
 
     database = open_ledger(str(place))
-    rows = {row.id: row for row in summary.recent(database, 10_000)}
+    rows = {row.id: row for row in decisions.recent(database, 10_000)}
     database.close()
     assert len(whole) >= 200
     assert all(rows[name].correct == 1.0 and rows[name].finish == "ok" for name in whole)
@@ -123,7 +123,7 @@ def test_a_full_disk_delays_nobody_and_loses_nothing_that_fits_the_queue(tmp_pat
     assert told["waiting"] > 100
     assert told["longest_s"] < 0.5
     database = open_ledger(str(place))
-    found = summary.totals(database, ALL)
+    found = money.totals(database, ALL)
     database.close()
     assert (found.decisions, found.requests) == (told["made"], told["made"])
 
@@ -151,7 +151,7 @@ async def test_a_database_that_stops_blocks_nobody_and_is_written_when_it_is_bac
         server.start()
         assert await waiting
         await ledger.close()
-        assert summary.totals(ledger.database, ALL).requests == 55
+        assert money.totals(ledger.database, ALL).requests == 55
     finally:
         await ledger.close()
         server.remove()

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from serving.http.sse import DONE
-from serving.ledger import summary
 from serving.ledger.database import open_ledger
-from serving.ledger.window import Window
+from serving.ledger.reading import decisions, money
+from serving.ledger.reading.window import Window
 from serving.run import running_gateway
 from serving.settings import GatewaySettings, LedgerSettings
 from tests.serving.routing import pool_of, router_of
@@ -123,8 +123,8 @@ async def test_the_ledger_agrees_with_what_clients_saw(tmp_path: Path) -> None:
         assert status == 502
 
     database = open_ledger(str(tmp_path / "ledger.db"))
-    rows = {row.id: row for row in summary.recent(database)}
-    told_totals = summary.totals(database, ALL)
+    rows = {row.id: row for row in decisions.recent(database)}
+    told_totals = money.totals(database, ALL)
     database.close()
     for name, (served_by, finish, code) in seen.items():
         row = rows.pop(name)
@@ -167,9 +167,9 @@ async def test_metrics_tell_of_the_ledger(tmp_path: Path) -> None:
     assert "foresight_ledger_waiting_entries 0.0" in text
 
 
-def on_disk(folder: Path, name: str) -> summary.Recorded:
+def on_disk(folder: Path, name: str) -> decisions.Recorded:
     database = open_ledger(str(folder / "ledger.db"))
-    row = summary.decision(database, name)
+    row = decisions.decision(database, name)
     database.close()
     assert row is not None
     return row

@@ -11,11 +11,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from probes.errors import ConfigError
-from serving.ledger import summary
 from serving.ledger.database import Database, ledger_url, open_ledger
+from serving.ledger.reading import decisions, money
+from serving.ledger.reading.window import Window
 from serving.ledger.schema import METADATA
 from serving.ledger.store import PRUNE_AT_ONCE, Store
-from serving.ledger.window import Window
 from tests.serving.ledger.rows import NOW_S, decided, decision, exchange, failures, finished, rated
 
 ALL = Window(0, 4e9)
@@ -38,9 +38,9 @@ def test_a_decision_is_read_as_it_was_made(store: Store) -> None:
     store.write([rating])
 
     assert rating.done.result(0) is True
-    row = summary.decision(store.database, chosen.id)
+    row = decisions.decision(store.database, chosen.id)
     assert row is not None
-    assert row == summary.recent(store.database)[0]
+    assert row == decisions.recent(store.database)[0]
     assert (row.id, row.candidate, row.served_by) == (chosen.id, "small", "large")
     assert row.predicted["success"] == chosen.success
     assert row.predicted["ranking"] == ["small", "large"]
@@ -50,17 +50,17 @@ def test_a_decision_is_read_as_it_was_made(store: Store) -> None:
     assert (row.input_tokens, row.output_tokens, row.cost_usd) == (12, 10, 3.2e-5)
     assert (row.novel, row.key_id, row.correct) == (True, "team", 0.5)
     assert row.prompt == [{"role": "user", "content": "hi"}]
-    assert summary.decision(store.database, "dec-unknown") is None
+    assert decisions.decision(store.database, "dec-unknown") is None
 
 
 def test_writing_a_batch_again_changes_nothing(store: Store) -> None:
     chosen = decision()
     batch = [decided(chosen), finished(exchange(chosen))]
     store.write(batch)
-    once = summary.totals(store.database, ALL)
+    once = money.totals(store.database, ALL)
     store.write(batch)
 
-    assert summary.totals(store.database, ALL) == once
+    assert money.totals(store.database, ALL) == once
     assert once.requests == once.decisions == 1
 
 
@@ -70,10 +70,10 @@ def test_the_last_word_of_feedback_counts(store: Store) -> None:
     store.write([first, decided(chosen), last])  # of one batch: the decision comes first
 
     assert first.done.result(0) is last.done.result(0) is True
-    row = summary.decision(store.database, chosen.id)
+    row = decisions.decision(store.database, chosen.id)
     assert row is not None
     assert (row.correct, row.comment) == (1.0, "now right")
-    assert summary.totals(store.database, ALL).rated == 1
+    assert money.totals(store.database, ALL).rated == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_number_that_is_none_does_not_spoil_a_row(store: Store) -> None:
     chosen = decision(success={"small": float("nan"), "large": 0.9}, novelty=float("inf"))
     store.write([decided(chosen), finished(exchange(chosen, cost_usd=float("nan")))])
 
-    row = summary.decision(store.database, chosen.id)
+    row = decisions.decision(store.database, chosen.id)
     assert row is not None
     assert row.predicted["success"] == {"small": None, "large": 0.9}
     assert (row.novelty, row.cost_usd) == (None, None)
@@ -130,7 +130,7 @@ def test_pruning_removes_all_that_belongs_to_old_decisions(store: Store) -> None
 
     assert store.prune(NOW_S) == len(old)
     assert store.prune(NOW_S) == 0
-    left = summary.totals(store.database, ALL)
+    left = money.totals(store.database, ALL)
     assert (left.decisions, left.requests, left.rated) == (1, 1, 1)
 
 

@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import norm
 
 from serving.flow.record import Exchange, TokenCount
-from serving.ledger import summary
-from serving.ledger.calibration import DRIFT_SIGMA, drift, labels, reliability
 from serving.ledger.database import Database
+from serving.ledger.reading import decisions, money, traffic
+from serving.ledger.reading.calibration import DRIFT_SIGMA, drift, labels, reliability
+from serving.ledger.reading.window import Window
 from serving.ledger.store import Store
-from serving.ledger.window import Window
 from tests.serving.ledger.rows import NOW_S, POOL, decided, decision, exchange, finished, rated
 
 WINDOW = Window(NOW_S, NOW_S + 3600)
@@ -68,7 +68,7 @@ def world(store: Store) -> World:
 
 
 def test_totals(world: World) -> None:
-    inside, told = world.inside(), summary.totals(world.database, WINDOW)
+    inside, told = world.inside(), money.totals(world.database, WINDOW)
     ratings = [world.correct[e.decision.id] for e in inside if e.decision.id in world.correct]
 
     assert told.requests == told.decisions == len(inside) > 200
@@ -101,7 +101,7 @@ def test_saving_is_a_ratio_with_the_interval_of_the_delta_method(world: World, b
     ratio = c.sum() / b.sum()
     half = norm.ppf(0.975) * np.std(c - ratio * b, ddof=1) / np.sqrt(len(c)) / b.mean()
 
-    told = summary.saving(world.database, WINDOW, basis)  # type: ignore[arg-type]
+    told = money.saving(world.database, WINDOW, basis)  # type: ignore[arg-type]
     assert (told.reference, told.requests) == ("large", len(c))
     assert told.saved_usd == pytest.approx(b.sum() - c.sum())
     assert told.share == pytest.approx(1 - ratio)
@@ -109,7 +109,7 @@ def test_saving_is_a_ratio_with_the_interval_of_the_delta_method(world: World, b
 
 
 def test_traffic_by_candidate_and_over_time(world: World) -> None:
-    told = summary.by_candidate(world.database, WINDOW)
+    told = traffic.by_candidate(world.database, WINDOW)
     answered = [e for e in world.inside() if e.candidate]
 
     assert [row.candidate for row in told] == ["small", "large"]
@@ -122,7 +122,7 @@ def test_traffic_by_candidate_and_over_time(world: World) -> None:
         assert row.spend_usd == pytest.approx(sum(e.cost_usd or 0 for e in own))
         assert row.predicted == pytest.approx(np.mean(predicted))
         assert row.mean_s == pytest.approx(np.mean([e.total_s for e in own]))
-    slices = summary.timeline(world.database, WINDOW, 12)
+    slices = traffic.timeline(world.database, WINDOW, 12)
     assert {(slot.at_s % 300, NOW_S - 300 < slot.at_s < NOW_S + 3600) for slot in slices} == {(0, True)}
     for row in told:
         of_time = [slot for slot in slices if slot.candidate == row.candidate]
@@ -132,18 +132,18 @@ def test_traffic_by_candidate_and_over_time(world: World) -> None:
 
 def test_latencies_are_quantiles_of_complete_answers(world: World) -> None:
     whole = [e.total_s for e in world.inside() if e.finish == "ok"]
-    told = summary.latency(world.database, WINDOW)
+    told = traffic.latency(world.database, WINDOW)
 
     assert told.n == len(whole)
-    expected = zip(summary.QUANTILES, np.quantile(whole, summary.QUANTILES), strict=True)
+    expected = zip(traffic.QUANTILES, np.quantile(whole, traffic.QUANTILES), strict=True)
     assert told.total_s == pytest.approx(dict(expected))
     assert told.first_byte_s[0.5] == pytest.approx(0.1)
-    assert summary.latency(world.database, WINDOW, "small").n < told.n
+    assert traffic.latency(world.database, WINDOW, "small").n < told.n
 
 
 def test_recent_decisions_are_turned_page_by_page(world: World) -> None:
-    page = summary.recent(world.database, 10)
-    then = summary.recent(world.database, 10, before_s=page[-1].decided_s)
+    page = decisions.recent(world.database, 10)
+    then = decisions.recent(world.database, 10, before_s=page[-1].decided_s)
 
     newest = sorted(world.at_s, reverse=True)
     assert [row.decided_s for row in (*page, *then)] == newest[:20]
@@ -191,9 +191,9 @@ def test_an_empty_ledger_has_nothing_to_say(store: Store) -> None:
     store.prepare()
     database = store.database
 
-    assert summary.totals(database, WINDOW).requests == 0
-    assert summary.totals(database, WINDOW).novelty_rate is None
-    assert summary.saving(database, WINDOW).share is None
-    assert summary.by_candidate(database, WINDOW) == summary.timeline(database, WINDOW) == ()
-    assert summary.latency(database, WINDOW).total_s == {}
-    assert summary.recent(database) == reliability(database, WINDOW) == drift(database, WINDOW) == ()
+    assert money.totals(database, WINDOW).requests == 0
+    assert money.totals(database, WINDOW).novelty_rate is None
+    assert money.saving(database, WINDOW).share is None
+    assert traffic.by_candidate(database, WINDOW) == traffic.timeline(database, WINDOW) == ()
+    assert traffic.latency(database, WINDOW).total_s == {}
+    assert decisions.recent(database) == reliability(database, WINDOW) == drift(database, WINDOW) == ()

@@ -14,9 +14,9 @@ from probes.errors import DataError
 from router.configuration.pool import Pool
 from router.policies import CheapestLikely, Fixed, Pacing
 from serving.ledger.database import open_ledger
-from serving.ledger.drawn import drawn_decisions
+from serving.ledger.reading.drawn import drawn_decisions
+from serving.ledger.reading.window import Window
 from serving.ledger.store import Store
-from serving.ledger.window import Window
 from serving.policies.spending import Daily
 from serving.run import running_gateway
 from serving.settings import GatewaySettings, LedgerSettings

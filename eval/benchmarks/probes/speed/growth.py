@@ -12,8 +12,8 @@ from eval.benchmarks.row import Row, Setting
 from eval.pictures import svg
 from eval.pictures.plots import write_frontier
 from probes.estimators.bank import ProbeBank
-from probes.estimators.logistic import sigmoid
-from probes.estimators.regression import STRENGTHS
+from probes.estimators.solving.logistic import sigmoid
+from probes.estimators.solving.regression import STRENGTHS
 from probes.estimators.waves import MAX_RANK
 
 ALLOWED = 1.25

@@ -10,8 +10,8 @@ import numpy as np
 
 from eval.benchmarks.row import Row, Setting
 from probes.estimators.bank import ProbeBank
-from probes.estimators.coordinates import Coordinates
-from probes.estimators.logistic import sigmoid
+from probes.estimators.solving.coordinates import Coordinates
+from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.waves import Waves
 from probes.scoring.calibration import Calibrator
 from probes.scoring.length import LengthHead

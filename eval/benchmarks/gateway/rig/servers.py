@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.benchmarks.gateway import clients, endurance
-from eval.benchmarks.gateway.peers import PEERS, Peer, command, environment
-from eval.benchmarks.gateway.pool import write_pool
-from eval.benchmarks.gateway.processes import Process, cores, foresight, free_port, python, running
+from eval.benchmarks.gateway.rig.peers import PEERS, Peer, command, environment
+from eval.benchmarks.gateway.rig.pool import write_pool
+from eval.benchmarks.gateway.rig.processes import Process, cores, foresight, free_port, python, running
 from eval.benchmarks.gateway.traffic import TIMES, Server
 from eval.benchmarks.gateway.traffic import rows as traffic_rows
 from eval.benchmarks.row import Row, Setting

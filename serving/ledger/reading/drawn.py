@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import select
 
 from serving.ledger.database import Database
+from serving.ledger.reading.window import Window
 from serving.ledger.schema import decisions, exchanges, feedback
-from serving.ledger.window import Window
 
 
 def drawn_decisions(database: Database, window: Window) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from probes.metrics import ece, reliability_curve
 from serving.ledger.database import Database
+from serving.ledger.reading.window import Window
 from serving.ledger.schema import decisions, exchanges, feedback
-from serving.ledger.window import Window
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from probes.estimators.ridge import Ridge, out_of_fold, solve
-from probes.estimators.shrinkage import Direction, learn_directions
+from probes.estimators.solving.ridge import Ridge, out_of_fold, solve
+from probes.estimators.solving.shrinkage import Direction, learn_directions
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Regression:
 
 
 class Basis(Protocol):
-    """What `fit_regression` asks of coordinates: see `probes.estimators.coordinates.Coordinates`."""
+    """What `fit_regression` asks of coordinates: see `probes.estimators.solving.coordinates.Coordinates`."""
 
     @property
     def spectrum(self) -> Floats:

@@ -1,6 +1,6 @@
 """Small models that differ in what they were taught: what forecasts have to tell apart.
 
-``python -m eval.benchmarks.forecast.mixtures FOLDER [MIXTURE ...]`` trains those that are not there yet.
+``python -m eval.benchmarks.forecast.material.mixtures FOLDER [MIXTURE ...]`` trains those that are not there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.benchmarks.forecast.models import Series, parameters
+from eval.benchmarks.forecast.material.models import Series, parameters
 from eval.benchmarks.row import Setting
 from eval.ladder.questions import FAMILIES, stream
 from eval.ladder.questions.drills import drills

@@ -15,7 +15,7 @@ from pathlib import Path
 from probes.errors import BackendError
 from serving.files_api.batches import BatchStore, Record
 from serving.files_api.files import FileStore
-from serving.files_api.work import Work
+from serving.files_api.running.work import Work
 from serving.flow.gateway import Gateway
 from serving.settings import FileSettings
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.benchmarks.gateway.processes import foresight
+from eval.benchmarks.gateway.rig.processes import foresight
 from probes.errors import BackendError
 
 START_S = 300.0

@@ -17,9 +17,9 @@ from probes.errors import BackendError, ForesightError
 from serving.batch.batch import Batch, FaultyLines
 from serving.batch.engine import LocalEngine, Progress
 from serving.batch.job import ChangedTerms, Job, Place
-from serving.files_api.asker import GatewayAsker
 from serving.files_api.batches import BatchStore, Record
 from serving.files_api.files import FileStore
+from serving.files_api.running.asker import GatewayAsker
 from serving.flow.gateway import Gateway
 from serving.http.errors import ApiError
 from serving.http.protocol import Query

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.forecast.answers import MODES, Exam, kwargs
+from eval.benchmarks.forecast.material.answers import MODES, Exam, kwargs
 from eval.benchmarks.row import Setting
 from eval.ladder.questions import stream
 from eval.ladder.questions.drills import drills

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from serving.ledger.calibration import drift
 from serving.ledger.database import Database
+from serving.ledger.reading.calibration import drift
+from serving.ledger.reading.money import totals
+from serving.ledger.reading.window import Window
 from serving.ledger.store import DAY_S
-from serving.ledger.summary import totals
-from serving.ledger.window import Window
 
 LABELS_S = 7 * DAY_S
 """Feedback of this long is compared with what was predicted."""

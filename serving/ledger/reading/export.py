@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from serving.ledger.database import Database
+from serving.ledger.reading.window import Window
 from serving.ledger.schema import decisions, exchanges, feedback
-from serving.ledger.window import Window
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Models, and what they answer and read: what forecasts are tried on."""

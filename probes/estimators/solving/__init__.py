@@ -1,0 +1,1 @@
+"""Linear algebra below the estimators: coordinates, regressions, their strengths and shrinkage."""
