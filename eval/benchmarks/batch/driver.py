@@ -14,7 +14,7 @@ from eval.benchmarks.row import Setting
 from eval.ladder.questions import draw
 
 LINES, QUICK_LINES = 4_000, 300
-UPSTREAM = Path(__file__).parents[1] / "gateway" / "upstream.py"
+UPSTREAM = Path(__file__).parents[1] / "gateway" / "rig" / "upstream.py"
 
 
 def driver_rate(setting: Setting) -> float:

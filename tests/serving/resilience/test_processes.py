@@ -30,7 +30,7 @@ from tests.serving.test_gateway_faults import EASY, GOOD, metrics, post, until
 from tests.serving.upstream import answers, streams, upstream
 
 ROOT = Path(__file__).resolve().parents[3]
-FAST = ROOT / "eval" / "benchmarks" / "gateway" / "upstream.py"
+FAST = ROOT / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
 SERVE = """
 import sys
 from serving.run import serve
