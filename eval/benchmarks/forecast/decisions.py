@@ -52,4 +52,4 @@ def _row(scores: dict[str, Floats], truth: Floats, share: float) -> Row:
         f"{shown} of {pairs} pairs that differ by more than .01; runs end at {truth.min():.3f} to"
         f" {truth.max():.3f}"
     )
-    return Row(title, _REACH, measured, right >= 0.85 * pairs)
+    return Row(title, _REACH, measured, bool(right >= 0.85 * pairs))
