@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from probes.scoring.calibration import Calibrator
     from probes.scoring.length import LengthHead
     from probes.scoring.novelty import Novelty
-    from probes.scoring.scorer import Scorer, ScoreTable
+    from probes.scoring.scorer import Scorer
+    from probes.scoring.scores import ScoreTable
 
 __all__ = [
     "ActivationCache",
@@ -44,7 +45,7 @@ _HOME = {
     "LengthHead": "probes.scoring.length",
     "Novelty": "probes.scoring.novelty",
     "ProbeBank": "probes.estimators.bank",
-    "ScoreTable": "probes.scoring.scorer",
+    "ScoreTable": "probes.scoring.scores",
     "Scorer": "probes.scoring.scorer",
     "ScoutIdentity": "probes.encoders.encoder",
     "TransformersEncoder": "probes.encoders.transformers",

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from probes.encoders.conversation import Conversation, Tools
 from probes.encoders.encoder import Activations, Encoder
 from probes.errors import BackendError
-from probes.scoring.scorer import Projection
+from probes.scoring.scores import Projection
 from router.decisions.eligibility import Requirements
 from router.router import Router
 from serving.http.protocol import Query

@@ -18,7 +18,8 @@ from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.solving.regression import STRENGTHS
 from probes.estimators.view import Gain, View, gain_of
-from probes.scoring.onboarding import Canary, add_candidate, refit_candidate
+from probes.scoring.canary import Canary
+from probes.scoring.onboarding import add_candidate, refit_candidate
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]

@@ -7,72 +7,28 @@ these few numbers: an engine needs to know nothing of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from probes.errors import ArtefactError, DataError
 from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import as_targets
-from probes.files import whole_file
 from probes.scoring.calibration import Calibrator, Curve
+from probes.scoring.canary import Canary
 from probes.scoring.length import LengthHead, Lengths
 from probes.scoring.novelty import Novelty
-from probes.scoring.onboarding import Canary, add_candidate, refit_line
+from probes.scoring.onboarding import add_candidate, refit_line
+from probes.scoring.parts import read_parts, write_parts
+from probes.scoring.scores import Projection, ScoreTable
 
 Floats = npt.NDArray[np.float64]
 
-FORMAT = "foresight-scorer"
-VERSION = 2
-READABLE = (1, 2)
-"""Versions that can be loaded; 1 knew no waves."""
 ROWS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """What the probes say of n queries and K candidates.
-
-    Attributes
-    ----------
-    success
-        Calibrated success probabilities [n, K].
-    output_tokens
-        Expected output tokens [n, K].
-    novelty
-        Distances from the training queries [n]; about 1 for an ordinary one.
-    novel
-        Whether the distance is beyond the threshold [n].
-    """
-
-    success: Floats
-    output_tokens: Floats
-    novelty: Floats
-    novel: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """What a scorer needs of n queries' features: a few dozen numbers, computed wherever the features are.
-
-    Attributes
-    ----------
-    values
-        float32 [n, C]: features @ matrix + offset. Columns: K logits, K logarithms of lengths, q leading
-        coordinates, those of the waves where they are others, and the energy's linear part.
-    energy
-        float32 [n]: squared features @ precision.
-    """
-
-    values: npt.NDArray[np.float32]
-    energy: npt.NDArray[np.float32]
 
 
 class Bank(Protocol):
@@ -327,20 +283,12 @@ class Scorer:
             "length": self.length.to_arrays(),
             "novelty": self.novelty.to_arrays(),
         }
-        arrays = {
-            f"{part}.{name}": np.ascontiguousarray(array, dtype=np.float32 if array.ndim == 2 else None)
-            for part, named in parts.items()
-            for name, array in named.items()
-        }
         meta = {
-            "format": FORMAT,
-            "version": VERSION,
             "calibration_kinds": list(self.calibrator.kinds),
             "length_coverage": self.length.coverage,
             "false_alarm_rate": self.novelty.false_alarm_rate,
         }
-        with whole_file(path) as fresh:
-            save_file(arrays, fresh, metadata={"foresight": json.dumps(meta)})
+        write_parts(path, parts, meta)
 
     @classmethod
     def load(cls, path: str | Path) -> Scorer:
@@ -351,15 +299,8 @@ class Scorer:
         ArtefactError
             If the file is missing, damaged, or of another format or version.
         """
-        arrays, meta = _read(Path(path))
-        if meta.get("format") != FORMAT or meta.get("version") not in READABLE:
-            raise ArtefactError(
-                f"{path} is {meta.get('format')!r} version {meta.get('version')!r}, not {FORMAT!r} {VERSION}",
-                param="probes",
-                hint="Fit the router again with this version of Foresight.",
-            )
+        parts, meta = read_parts(Path(path))
         try:
-            parts = {name: _part(arrays, name) for name in ("probes", "calibration", "length", "novelty")}
             return cls(
                 LinearProbes.from_arrays(parts["probes"]),
                 Calibrator.from_arrays(parts["calibration"], meta["calibration_kinds"]),
@@ -371,21 +312,3 @@ class Scorer:
 
     def _score(self, features: npt.NDArray[np.float32]) -> ScoreTable:
         return self.finish(self.project(features))
-
-
-def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            meta = json.loads((file.metadata() or {}).get("foresight", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(meta)  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as exc:
-        raise ArtefactError(
-            f"{path} cannot be read: {exc}",
-            param="probes",
-            hint="Copy the whole artefact again, or fit again.",
-        ) from exc
-
-
-def _part(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

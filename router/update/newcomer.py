@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike
 
 from probes.errors import DataError, UsageError
 from probes.estimators.solving.logistic import sigmoid
-from probes.scoring.onboarding import Canary, Prior, fit_line, fit_newcomer, prior_of, surprise_of
+from probes.scoring.canary import Canary
+from probes.scoring.onboarding import Prior, fit_line, fit_newcomer, prior_of
 from probes.scoring.scorer import Scorer
+from probes.scoring.surprise import surprise_of
 from router.configuration.pool import Pool
 from router.fitted import Fitted
 from router.policies.table import Floats, Ints

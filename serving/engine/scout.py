@@ -15,7 +15,7 @@ from typing import Any
 from probes.encoders.conversation import Conversation, Tools
 from probes.errors import ArtefactError, BackendError, ForesightError
 from probes.scoring.reference import Reference
-from probes.scoring.scorer import Projection
+from probes.scoring.scores import Projection
 from router.decisions.eligibility import eligible
 from router.router import Router
 from serving.backends.base import Call, Reply, State

@@ -10,7 +10,8 @@ import numpy as np
 
 from probes.encoders.conversation import Conversation, Tools, text_of
 from probes.encoders.encoder import Activations, Progress, ScoutIdentity
-from probes.scoring.scorer import Scorer, ScoreTable
+from probes.scoring.scorer import Scorer
+from probes.scoring.scores import ScoreTable
 from router.configuration.pool import Pool
 from router.fitted import Fitted
 from router.router import Router

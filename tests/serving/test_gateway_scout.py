@@ -12,7 +12,7 @@ import numpy as np
 
 from probes.encoders.encoder import Activations
 from probes.encoders.transformers import TransformersEncoder
-from probes.scoring.scorer import ScoreTable
+from probes.scoring.scores import ScoreTable
 from router.configuration.pool import Pool
 from router.router import Router
 from serving.run import running_gateway

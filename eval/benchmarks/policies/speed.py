@@ -17,7 +17,7 @@ SECONDS, GIB = 180.0, 4.0
 def rows(setting: Setting) -> Iterator[Row]:
     """One row on mmlu_pro with all quick routers, 5 splits and 1,000 bootstraps, activations cached."""
     folder = setting.outcome_set("mmlu_pro")
-    what = "foresight evaluate, mmlu_pro (9,600 × 28, the default routers, 5 splits, 1,000 bootstraps), 2 cores"
+    what = "foresight evaluate, mmlu_pro (9,600 × 28, default routers, 5 splits, 1,000 bootstraps), 2 cores"
     reach = "< 3 minutes, < 4 GiB"
     if folder is None or setting.quick:
         yield Row(what, reach, "unmeasured: needs mmlu_pro and no --quick", None)

@@ -24,8 +24,8 @@ from eval.ladder.train import checkpoint_folder, train
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_MOST_PACKED, _LEAST_PACKED, _SHARE_PACKED = 256, 8, 7_000
-"""Questions packed together: one for so many tokens of the run, so that even a short one passes its drills."""
+_MOST_PACKED, _LEAST_PACKED, _TOKENS_EACH = 256, 8, 7_000
+"""Questions packed together: one for so many tokens of the run; then even a short one passes its drills."""
 _NUMBERS = ("addition", "subtraction", "multiplication", "counting", "maximum", "story", "variables")
 _LOOKING = ("sorting", "selection", "order", "swaps", "rule", "lookup", "maximum")
 _TIME = ("dates", "weekdays", "clock", "addition", "subtraction")
@@ -81,7 +81,7 @@ def batches(
     questions, drilled = stream(seed, "train", mixture.families), drills(seed)
     wanted = (question for question in questions if question.difficulty <= mixture.easiest)
     seen, height = 0, size.batch_tokens // ROW_TOKENS
-    together = min(_MOST_PACKED, max(_LEAST_PACKED, size.tokens // _SHARE_PACKED))
+    together = min(_MOST_PACKED, max(_LEAST_PACKED, size.tokens // _TOKENS_EACH))
     while True:
         share = drill_share(seen / size.tokens)
         kinds = [rng.random() < share for _ in range(together)]
