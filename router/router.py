@@ -15,13 +15,15 @@ from probes.encoders.conversation import Conversation, Tools, as_conversation, t
 from probes.encoders.encoder import Activations, Encoder, ScoutIdentity
 from probes.errors import ArtefactError, BackendError, ForesightError, UsageError
 from probes.forecast.trend.shift import shifted, trends_from
-from probes.scoring.scorer import Scorer, ScoreTable
+from probes.scoring.scorer import Scorer
+from probes.scoring.scores import ScoreTable
 from router.artefact import Artefact
 from router.configuration.complaints import closest
 from router.configuration.pool import Pool
 from router.configuration.settings import FITTED, PolicySettings
 from router.decisions.deciding import Scores, decide
 from router.decisions.decision import Decision
+from router.decisions.unread import Unread
 from router.decisions.wishes import Options, parse_options
 from router.fitted import Fitted
 from router.identity import require_identity
@@ -276,6 +278,13 @@ class Router:
 
     def _decide_unread(self, tokens: Sequence[float], why: str, options: Options) -> list[Decision]:
         """Without scores: success and lengths are each candidate's means over the calibration split."""
+        if len(tokens) == 1 and not options.get("cached_tokens"):
+            wishes, needs = parse_options(options)
+            length = tokens[0] if needs.input_tokens is None else float(needs.input_tokens)
+            unread, policy = Unread(self.pool, self.fitted), wishes.chosen_policy(self.policy)
+            decision = unread.decide(length, why, self.safe_candidate, policy, wishes, needs)
+            if decision is not None:
+                return [decision]
         success = [[self.fitted.success[name] for name in self.pool.names]] * len(tokens)
         lengths = [[self.fitted.output_tokens[name] for name in self.pool.names]] * len(tokens)
         scores = Scores(np.array(success), np.array(lengths), np.array(tokens), unread=why)

@@ -24,6 +24,7 @@ from serving.assemble import default_logs, make_gateway
 from serving.backends.registry import make_backends
 from serving.flow.gateway import Gateway
 from serving.http.app import create_app
+from serving.memory import keep_for_good
 from serving.reload import Reloader
 from serving.settings import GatewaySettings
 
@@ -120,6 +121,7 @@ async def _serve(gateway: Gateway, reloader: Reloader | None, announce: Callable
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
+                keep_for_good()
                 page = url.removesuffix("/v1") + "/dashboard"
                 models = ", ".join(gateway.names.listed())
                 announce(EXAMPLE.format(url=url, models=models, dashboard=page))

@@ -94,21 +94,41 @@ class Allocation:
     accuracy: float
 
 
+class TooPoor(UsageError):
+    """Even the cheapest plan costs more than the budget."""
+
+    def __init__(self, least_usd: float, budget_usd: float) -> None:
+        super().__init__(
+            f"The cheapest plan is expected to cost ${least_usd:.4g}; the budget is ${budget_usd:.4g}.",
+            param="budget_usd",
+            hint=f"Give at least ${least_usd * 1.01:.4g}, or shorten the job.",
+        )
+        self.least_usd = least_usd
+
+
+class TooHigh(UsageError):
+    """Even the likeliest candidates of all lines stay below the floor."""
+
+    def __init__(self, reach: float, min_accuracy: float) -> None:
+        super().__init__(
+            f"The most that this pool is expected to reach is {reach:.4f}; the floor is {min_accuracy:g}.",
+            param="min_accuracy",
+            hint=f"Ask for at most {np.floor(reach * 1000) / 1000:g}, or add a stronger candidate.",
+        )
+        self.reach = reach
+
+
 def most_accurate(worth: Worth, budget_usd: float) -> Allocation:
     """The highest expected accuracy for a budget; the optimum but for one line.
 
     Raises
     ------
-    UsageError
+    TooPoor
         Even the cheapest candidates cost more.
     """
     least = worth.allocation(worth.cheapest())
     if least.cost_usd > budget_usd * (1 + ROUNDING):
-        raise UsageError(
-            f"The cheapest plan is expected to cost ${least.cost_usd:.4g}; the budget is ${budget_usd:.4g}.",
-            param="budget_usd",
-            hint=f"Give at least ${least.cost_usd * 1.01:.4g}, or shorten the job.",
-        )
+        raise TooPoor(least.cost_usd, budget_usd)
     multiplier = multiplier_of(worth.success, worth.cost_usd, budget_usd)
     index, _ = filled(worth.success, worth.cost_usd, multiplier, budget_usd)
     return worth.allocation(index, multiplier)
@@ -121,19 +141,14 @@ def least_costly(worth: Worth, min_accuracy: float) -> Allocation:
 
     Raises
     ------
-    UsageError
+    TooHigh
         The likeliest candidates of all lines together stay below the floor.
     """
     n = worth.success.shape[1]
     target = min_accuracy * n
     free = worth.allocation(best(worth.success, worth.cost_usd, 0.0)[0])
     if free.accuracy * n < target - ROUNDING * max(1, n):
-        raise UsageError(
-            f"The most that this pool is expected to reach is {free.accuracy:.4f};"
-            f" the floor is {min_accuracy:g}.",
-            param="min_accuracy",
-            hint=f"Ask for at most {np.floor(free.accuracy * 1000) / 1000:g}, or add a stronger candidate.",
-        )
+        raise TooHigh(free.accuracy, min_accuracy)
     low, high = _floor_bracket(worth, target)
     if low == 0.0 and high == 0.0:
         return free

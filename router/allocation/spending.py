@@ -7,8 +7,16 @@ from typing import TypeAlias
 
 import numpy as np
 
-from probes.errors import UsageError
-from router.allocation.allocation import Allocation, Worth, least_costly, most_accurate
+from router.allocation.allocation import (
+    ROUNDING,
+    Allocation,
+    TooHigh,
+    TooPoor,
+    Worth,
+    least_costly,
+    most_accurate,
+)
+from router.allocation.doubt import likeliest, reopened
 from router.allocation.multiplier import Floats, Ints
 from router.allocation.preview import SPREAD
 
@@ -70,6 +78,7 @@ class Spending:
         self._own = own
         k = len(worth.cost_usd)
         self._expected, self._actual, self._count = np.zeros(k), np.zeros(k), np.zeros(k)
+        self._first: Ints = np.full(len(own), -1)
         self._gained = 0.0
         self._missed, self._squared = 0.0, 0.0
 
@@ -105,6 +114,18 @@ class Spending:
         np.add.at(self._actual, index, cost_usd)
         np.add.at(self._count, index, 1)
         self._gained += float(self._worth.success[index, rows].sum())
+        again = rows[self._first[rows] >= 0]
+        self._gained -= float(self._worth.success[self._first[again], again].sum())
+        self._first[again] = -1
+
+    def doubt(self, rows: Ints, index: Ints) -> None:
+        """Tell that answers, paid already, of these lines by these candidates look wrong."""
+        self._first[rows] = index
+
+    @property
+    def doubted(self) -> Ints:
+        """Lines whose answer looks wrong and that have no other yet."""
+        return np.flatnonzero(self._first >= 0)
 
     def plan(self, rows: Ints, flying: Ints, flying_index: Ints) -> Ints:
         """A candidate for each open line.
@@ -121,20 +142,53 @@ class Spending:
         UsageError
             Only before the first answer: the goal cannot be reached.
         """
+        both = np.concatenate([rows, self.doubted])
+        return self._planned(both, flying, flying_index)[: len(rows)]
+
+    def plan_again(self, rows: Ints, flying: Ints, flying_index: Ints) -> Ints:
+        """The likelier candidate that each of these doubted lines is asked once more of; −1: none.
+
+        A budget decides together who is, and of whom; otherwise each is asked of its likeliest.
+
+        Parameters
+        ----------
+        rows
+            Of `doubted`; all other lines are finished.
+        flying, flying_index
+            As of `plan`.
+        """
+        index = self._planned(rows, flying, flying_index)
+        return np.where(index == self._first[rows], -1, index)
+
+    def _planned(self, rows: Ints, flying: Ints, flying_index: Ints) -> Ints:
         worth = self._worth.priced(self.factors)
-        index = self._own[rows].copy()
+        offered, doubted = reopened(worth.take(rows), self._first[rows]), self._first[rows] >= 0
+        index = np.where(doubted, -1, self._own[rows])
+        own = index >= 0
+        if not isinstance(self._goal, ForBudget):
+            index[doubted] = likeliest(offered.take(doubted))
         free = index < 0
-        if not free.any():
-            return index
         outlay = self.spent_usd + float(worth.cost_usd[flying_index, flying].sum())
-        outlay += float(worth.cost_usd[index[~free], rows[~free]].sum())
+        outlay += float(worth.cost_usd[index[own], rows[own]].sum())
         gained = self._gained + float(worth.success[flying_index, flying].sum())
-        gained += float(worth.success[index[~free], rows[~free]].sum())
+        gained += float(worth.success[index[own], rows[own]].sum())
         begun = len(flying) > 0 or bool(self._count.any())
-        if begun:
+        if not free.any():
+            if not begun:
+                self._check_reached(outlay, gained)
+            return index
+        if begun and not doubted.all():  # nobody has to be asked again: no money is held back for that
             outlay += self._reserve(worth.cost_usd[flying_index, flying], len(rows), outlay)
-        index[free] = self._allocate(worth.take(rows[free]), outlay, gained, begun).index
+        index[free] = self._allocate(offered.take(free), outlay, gained, begun).index
         return index
+
+    def _check_reached(self, outlay: float, gained: float) -> None:
+        """A job whose lines all choose by themselves may still miss its goal."""
+        match self._goal:
+            case ForBudget(budget_usd) if outlay > budget_usd * (1 + ROUNDING):
+                raise TooPoor(outlay, budget_usd)
+            case ForAccuracy(floor) if gained < (floor - ROUNDING) * len(self._own):
+                raise TooHigh(gained / len(self._own), floor)
 
     def _reserve(self, flying_usd: Floats, open_lines: int, outlay_usd: float) -> float:
         """Money held back for what is in flight and for the last lines, two standard deviations; given back
@@ -153,22 +207,20 @@ class Spending:
                     return most_accurate(worth, budget_usd - outlay)
                 case ForAccuracy(min_accuracy):
                     return least_costly(worth, max(0.0, (min_accuracy * lines - gained) / n))
-                case _:
-                    raise UsageError("A job by policy chooses every line by itself.", param="own")
-        except UsageError:
-            if not begun:
-                raise
-            return worth.allocation(
-                worth.cheapest() if isinstance(self._goal, ForBudget) else _likeliest(worth)
-            )
+                case _:  # lines that no policy could decide: they were not read
+                    return worth.allocation(likeliest(worth))
+        except TooPoor as error:
+            if begun:
+                return worth.allocation(worth.cheapest())
+            raise TooPoor(error.least_usd + outlay, budget_usd) from error  # in the terms of the whole job
+        except TooHigh as error:
+            if begun:
+                return worth.allocation(likeliest(worth))
+            raise TooHigh((error.reach * n + gained) / lines, min_accuracy) from error
 
     def left_usd(self) -> float:
         """Money not spent; infinite where nobody set a budget."""
         return self._goal.budget_usd - self.spent_usd if isinstance(self._goal, ForBudget) else float("inf")
-
-
-def _likeliest(worth: Worth) -> Ints:
-    return np.asarray(worth.success.argmax(axis=0))
 
 
 def worst_usd(prices: Floats, input_tokens: Floats, output_limit: Floats) -> Floats:

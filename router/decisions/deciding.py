@@ -21,7 +21,8 @@ from router.policies.table import Floats
 
 SAFE = "safe"
 """Policy of a decision that the router could not make: the safe candidate's."""
-_BLIND = (Fixed, RandomMix)
+BLIND = (Fixed, RandomMix)
+"""Policies that need to know nothing of a query."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def _choices(
     table: CandidateTable, scores: Scores, policy: Policy, safe: str
 ) -> list[tuple[Choice, str, str]]:
     """Choice, rule and beginning of the reason for each query."""
-    blind = isinstance(policy, _BLIND)
+    blind = isinstance(policy, BLIND)
     if scores.unread is not None and not blind:
         return [(Fixed(safe).choose(table), SAFE, f"{scores.unread}; safe candidate: ")] * len(scores)
     own = (policy.choose(table), policy.rule, "")

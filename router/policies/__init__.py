@@ -6,6 +6,7 @@ online and a million in batch.
 
 from __future__ import annotations
 
+from router.policies.bar import Bar, Verdict
 from router.policies.budget import Budget
 from router.policies.cascade import Cascade, Step
 from router.policies.cheapest_likely import CheapestLikely
@@ -22,6 +23,7 @@ from router.policies.utility import Utility
 
 __all__ = [
     "POLICIES",
+    "Bar",
     "Budget",
     "CandidateTable",
     "Cascade",
@@ -39,5 +41,6 @@ __all__ = [
     "Step",
     "Tolerance",
     "Utility",
+    "Verdict",
     "policy_from",
 ]

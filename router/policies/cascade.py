@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from probes.errors import UsageError
+from router.policies.bar import Bar
 from router.policies.table import CandidateTable, Choice, Floats, Ints
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ class Cascade:
     Unlike every other policy it decides *after* an answer, so each call made is paid: with two candidates the
     expected cost is ``c_1 + P(confidence < accept) · c_2``. It beats routing before an answer only where an
     answer's confidence tells much more than the prompt, and it doubles the wait of what is escalated.
-    Confidence is any score in [0, 1] on which `accept` was set: of an answer's token probabilities (the
-    gateway's, `serving.policies.confidence`), of a verifier, of agreement among draws. Source: FrugalGPT,
-    arXiv 2305.05176; cascade decided after an answer, as in arXiv 2605.18796.
+    What confidence may be: `router.policies.bar.Bar`. Source: FrugalGPT, arXiv 2305.05176; cascade decided
+    after an answer, as in arXiv 2605.18796.
 
     Attributes
     ----------
@@ -70,8 +70,7 @@ class Cascade:
         object.__setattr__(self, "ladder", tuple(self.ladder))
         if len(self.ladder) < 2 or len(set(self.ladder)) != len(self.ladder):
             raise UsageError(f"A cascade needs two or more candidates, not {self.ladder}.", param="ladder")
-        if not 0.0 <= self.accept <= 1.0:
-            raise UsageError(f"accept must lie between 0 and 1, not {self.accept}.", param="accept")
+        Bar(self.accept)
 
     @property
     def first(self) -> str:
@@ -110,7 +109,7 @@ class Cascade:
         if unknown := [name for name in self.ladder if name not in names]:
             raise UsageError(f"There is no candidate {unknown[0]!r}.", param="ladder")
 
-    def after(self, candidate: str, confidence: float) -> Step:
+    def after(self, candidate: str, confidence: float | None) -> Step:
         """What to do when a candidate has answered; the gateway asks this after every answer.
 
         Raises
@@ -120,14 +119,13 @@ class Cascade:
         """
         if candidate not in self.ladder:
             raise UsageError(f"{candidate!r} is not on the ladder {self.ladder}.", param="candidate")
-        if not 0.0 <= confidence <= 1.0:
-            raise UsageError(f"confidence must lie between 0 and 1, not {confidence}.", param="confidence")
+        verdict = Bar(self.accept).judge(confidence)
+        if verdict.kept:
+            return Step(None, verdict.reason)
         place = self.ladder.index(candidate) + 1
-        if confidence >= self.accept:
-            return Step(None, f"confidence {confidence:.2f} reaches {self.accept:.2f}")
         if place == len(self.ladder):
-            return Step(None, f"confidence {confidence:.2f}; nobody is left to ask")
-        return Step(self.ladder[place], f"confidence {confidence:.2f} is below {self.accept:.2f}")
+            return Step(None, f"{verdict.reason}; nobody is left to ask")
+        return Step(self.ladder[place], verdict.reason)
 
     def judge(self, names: Sequence[str], confidence: Floats, outcome: Outcome) -> Judged:
         """Replay on graded answers; every call made is paid.

@@ -71,6 +71,7 @@ class OpenAIBackend:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),  # what a backend sets for one client is not another's
             headers=self._headers,
             timeout=self._timeout,
             auto_decompress=False,

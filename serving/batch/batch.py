@@ -5,106 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from probes.errors import DataError, UsageError
+from router.allocation.allocation import Allocation
+from router.allocation.doubt import second_look
 from router.allocation.preview import Point, Preview, point_of, preview
 from router.allocation.spending import Goal, Spending
+from router.policies import Bar
 from router.router import Router
-from serving.batch.engine import LocalEngine, Progress
-from serving.batch.job import Job, Place, terms_of
-from serving.batch.lines import Fault, as_jsonl
-from serving.batch.survey import Survey
-from serving.batch.surveyor import Permit, Reader, Surveyor
+from serving.batch.job import Job
+from serving.batch.place import Place, terms_of
+from serving.batch.reading.lines import Fault
+from serving.batch.reading.survey import Survey
+from serving.batch.reading.surveyor import Permit, Reader, Surveyor
+from serving.batch.reading.tables import as_jsonl
+from serving.batch.running.engine import LocalEngine, Progress
+from serving.batch.summary import Plan, Summary
 
 SHOWN = 10
 """Faults that a message spells out."""
 NOBODY = np.array([], dtype=np.intp)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is known before any money is spent.
-
-    Attributes
-    ----------
-    lines
-        Lines that can be run.
-    faults
-        Lines that cannot, and why.
-    ways
-        Every way to run the job.
-    chosen
-        The goal's own allocation; None where no goal was given.
-    """
-
-    lines: int
-    faults: tuple[Fault, ...]
-    ways: Preview | None
-    chosen: Point | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        ways = None
-        if self.ways is not None:
-            ways = {
-                "cheapest": self.ways.cheapest.to_dict(),
-                "best": self.ways.best.to_dict(),
-                "singles": [point.to_dict() for point in self.ways.singles],
-                "frontier": [point.to_dict() for point in self.ways.frontier],
-            }
-        faults = [
-            {"line": f.number, "custom_id": f.custom_id, "code": f.code, "message": f.message}
-            for f in self.faults
-        ]
-        chosen = None if self.chosen is None else self.chosen.to_dict()
-        return {"lines": self.lines, "faults": faults, "ways": ways, "chosen": chosen}
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run came to.
-
-    Attributes
-    ----------
-    answered, failed
-        Lines with an answer; lines in the errors' file.
-    cost_usd
-        Real cost, all runs together.
-    expected
-        The plan at the start.
-    best
-        Every line by the best single candidate, as expected.
-    answered_by
-        Lines of each candidate.
-    accuracy
-        Expected share of right answers among those given, by the candidates that gave them.
-    saved_usd, saved_interval_usd
-        What the best single candidate was expected to cost more.
-    asking_s, driver_s
-        Seconds from the first question of this run to its last answer, and this process's own in that time.
-    """
-
-    answered: int
-    failed: int
-    cost_usd: float
-    expected: Point
-    best: Point
-    answered_by: dict[str, int]
-    accuracy: float
-    saved_usd: float
-    saved_interval_usd: tuple[float, float]
-    asking_s: float
-    driver_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        points = {"expected": self.expected.to_dict(), "best": self.best.to_dict()}
-        return {**self.__dict__, **points, "saved_interval_usd": list(self.saved_interval_usd)}
 
 
 class FaultyLines(DataError):
@@ -136,6 +59,9 @@ class Batch:
         Narrows what a line may ask for, or raises `ApiError`; None permits all.
     reader
         Reads the lines; None reads them in this process.
+    self_check
+        The bar that a first answer's own confidence must reach, or the line is asked once more of a likelier
+        candidate, as far as the budget allows; None trusts first answers.
     """
 
     def __init__(
@@ -145,10 +71,12 @@ class Batch:
         goal: Goal | None,
         permit: Permit | None = None,
         reader: Reader | None = None,
+        self_check: Bar | None = None,
     ) -> None:
         self._path = path
         self._router = router
         self._goal = goal
+        self._bar = self_check
         self._reader: Reader = reader or Surveyor(router, goal, permit)
 
     def plan(self, folder: Path, progress: Callable[[int], None] | None = None) -> Plan:
@@ -160,8 +88,11 @@ class Batch:
             The file cannot be read, or the goal cannot be reached.
         """
         survey = self._reader.survey(as_jsonl(self._path, folder), progress)
-        chosen = self._point(survey) if self._goal is not None and len(survey) else None
-        return Plan(len(survey), survey.faults, self._ways(survey), chosen)
+        if self._goal is None or not len(survey):
+            return Plan(len(survey), survey.faults, self._ways(survey), None)
+        chosen = self._chosen(survey)
+        again = None if self._bar is None else second_look(survey.worth, chosen.index)
+        return Plan(len(survey), survey.faults, self._ways(survey), self._point(survey, chosen), again)
 
     async def run(
         self,
@@ -201,17 +132,17 @@ class Batch:
         if self._goal is None:
             raise UsageError("A run needs a budget, a floor or a policy.", param="goal")
         place = Place(output)
-        _check_output(output)
+        _check_output(self._path, place)
         lines = as_jsonl(self._path, place.folder)
-        with Job(place, terms_of(lines, self._router, self._goal)) as job:
+        with Job(place, terms_of(lines, self._router, self._goal, self._bar)) as job:
             survey = await asyncio.to_thread(self._surveyed, place, lines, progress)
             _check_faults(self._path, survey, skip_bad)
-            expected = self._point(survey)
+            expected = self._point(survey, self._chosen(survey))
             spending = Spending(survey.worth, self._goal, survey.own)
             if ready is not None:
                 await ready()
             began = time.monotonic(), time.process_time()
-            late = await engine.run(lines, survey, spending, job, told)
+            late = await engine.run(lines, survey, spending, job, told, self._bar)
             took = time.monotonic() - began[0], time.process_time() - began[1]
             summary = self._summary(survey, job, expected, len(late), took)
             job.finish(survey.faults, late, summary.to_dict())
@@ -225,11 +156,13 @@ class Batch:
         survey.save(place.survey)
         return survey
 
-    def _point(self, survey: Survey) -> Point:
+    def _chosen(self, survey: Survey) -> Allocation:
         if self._goal is None:
             raise UsageError("There is no goal.", param="goal")
         index = Spending(survey.worth, self._goal, survey.own).plan(np.arange(len(survey)), NOBODY, NOBODY)
-        allocation = survey.worth.allocation(index)
+        return survey.worth.allocation(index)
+
+    def _point(self, survey: Survey, allocation: Allocation) -> Point:
         return point_of("the plan", survey.worth, allocation, self._router.pool.names, self._calibrated_on())
 
     def _ways(self, survey: Survey) -> Preview | None:
@@ -247,9 +180,9 @@ class Batch:
     ) -> Summary:
         names = self._router.pool.names
         row_of = {number: row for row, number in enumerate(survey.numbers.tolist())}
-        rows = np.array([row_of[number] for number in job.answered], dtype=np.intp)
-        index = np.array([done.candidate for done in job.answered.values()], dtype=np.intp)
-        cost_usd = sum(done.cost_usd for done in job.answered.values())
+        final, cost_usd = job.final, job.spent_usd
+        rows = np.array([row_of[number] for number in final], dtype=np.intp)
+        index = np.array([done.candidate for done in final.values()], dtype=np.intp)
         best = preview(survey.worth.take(rows), names, self._calibrated_on()).best if len(rows) else expected
         low, high = best.cost_interval_usd
         return Summary(
@@ -263,13 +196,19 @@ class Batch:
             best.cost_usd - cost_usd,
             (low - cost_usd, high - cost_usd),
             *took,
+            doubted=sum(done.doubtful for done in job.answered.values()),
+            rechecked=len(job.again),
         )
 
 
-def _check_output(output: Path) -> None:
+def _check_output(source: Path, place: Place) -> None:
+    output = place.output
     if output.is_dir() or not output.parent.is_dir():
         what = "is a folder" if output.is_dir() else "has no folder to be in"
         raise UsageError(f"{output} {what}.", param="output", hint="Name a file in a folder that exists.")
+    for path in (output, place.errors):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path} is the input itself.", param="output", hint="Name another output.")
 
 
 def _check_faults(path: Path, survey: Survey, skip_bad: bool) -> None:

@@ -12,9 +12,9 @@ from router.allocation.spending import Goal
 from router.configuration.pool import Pool
 from serving.backends.registry import make_backends
 from serving.batch.asking import DispatchAsker
-from serving.batch.engine import LocalEngine
 from serving.batch.on_ray.reading import LoadRouter
-from serving.batch.surveyor import Reader
+from serving.batch.reading.surveyor import Reader
+from serving.batch.running.engine import LocalEngine
 from serving.fleet import Fleet
 from serving.settings import GatewaySettings
 

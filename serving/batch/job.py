@@ -1,92 +1,36 @@
-"""A job on disk: its journal, what it was planned for, and its files once it is over."""
+"""A job on disk: its journal, and its files once it is over."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from probes.errors import UsageError
-from probes.files import whole_file
-from router.allocation.spending import Goal
 from router.journal import JsonLog
-from router.router import Router
-from serving.batch.lines import Fault, opened
+from serving.batch.files import written
+from serving.batch.place import PARTS, Place
+from serving.batch.reading.lines import Fault
 
 COMMAND = "foresight batch run"
-PARTS = {
-    "input": "the input file",
-    "pool": "the pool (candidates, prices or decoding)",
-    "router": "the fitted router",
-    "goal": "the budget, floor or policy",
-}
-"""What must be the same when a job is started again."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the files of one output are."""
-
-    output: Path
-
-    @property
-    def folder(self) -> Path:
-        """The job's own folder, beside its output."""
-        return self.output.with_name(self.output.name + ".job")
-
-    @property
-    def journal(self) -> Path:
-        """One finished line a line."""
-        return self.folder / "journal.jsonl"
-
-    @property
-    def survey(self) -> Path:
-        """The numbers that the plan was made of."""
-        return self.folder / "survey.npz"
-
-    @property
-    def manifest(self) -> Path:
-        """Written last: a job that has it is over."""
-        return self.folder / "manifest.json"
-
-    @property
-    def errors(self) -> Path:
-        """The errors' own file."""
-        return self.output.with_name(self.output.stem + ".errors.jsonl")
-
-
-def terms_of(path: Path, router: Router, goal: Goal) -> dict[str, str]:
-    """Digests of everything that a job's plan depends on, by `PARTS`."""
-    with opened(path) as handle:
-        content = hashlib.file_digest(handle, "sha256").hexdigest()
-    pool = router.pool.snapshot(Path("/"))
-    pool.pop("backends", None)  # where a model runs may change; who it is and what it costs may not
-    fitted = {"fitted": router.fitted.to_dict(), "scout": asdict(router.identity)}
-    return {
-        "input": content,
-        "pool": _digest(pool),
-        "router": _digest(fitted),
-        "goal": f"{type(goal).__name__} {json.dumps(asdict(goal))}",
-    }
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What is kept in memory of a finished line."""
+    """What is kept in memory of an answer, or an error: who, its price, its place in the journal.
+
+    An answer that is `doubtful` looks wrong; another one may be asked for.
+    """
 
     candidate: int
     cost_usd: float
     offset: int
+    doubtful: bool = False
 
 
 class ChangedTerms(UsageError):
@@ -107,6 +51,17 @@ class Job:
     ------
     UsageError
         Another process runs it, its folder cannot be written, or it was begun on other terms.
+
+    Attributes
+    ----------
+    answered, refused
+        First answers, and errors for good, by line.
+    again
+        Second answers of lines whose first one was in doubt.
+    standing
+        Lines in doubt whose second candidate has refused them: the first answer stands.
+    spent_usd
+        All that was paid.
     """
 
     def __init__(self, place: Place, terms: dict[str, str]) -> None:
@@ -115,6 +70,9 @@ class Job:
         self.created = int(time.time())
         self.answered: dict[int, Finished] = {}
         self.refused: dict[int, Finished] = {}
+        self.again: dict[int, Finished] = {}
+        self.standing: set[int] = set()
+        self.spent_usd = 0.0
         self._log = JsonLog(place.journal, command=COMMAND)
 
     def __enter__(self) -> Self:
@@ -132,19 +90,54 @@ class Job:
         self._log.close()
 
     @property
-    def done(self) -> set[int]:
-        """Numbers of the lines that are over."""
-        return self.answered.keys() | self.refused.keys()
+    def final(self) -> dict[int, Finished]:
+        """The answers that count, by line: the second where there is one."""
+        return {**self.answered, **self.again}
 
-    def answer(self, number: int, candidate: int, cost_usd: float, output: dict[str, Any]) -> None:
+    def answer(
+        self,
+        number: int,
+        candidate: int,
+        cost_usd: float,
+        output: dict[str, Any],
+        *,
+        doubtful: bool = False,
+    ) -> None:
         """Keep an answer; it is on disk when this returns."""
         row = {"line": number, "candidate": candidate, "cost_usd": cost_usd, "output": output}
-        self.answered[number] = Finished(candidate, cost_usd, self._log.append(row))
+        self._keep({**row, "doubtful": True} if doubtful else row)
+
+    def answer_again(self, number: int, candidate: int, cost_usd: float, output: dict[str, Any]) -> None:
+        """Keep a second answer, which takes the place of the first."""
+        row = {"line": number, "candidate": candidate, "cost_usd": cost_usd, "output": output}
+        self._keep({**row, "again": True})
+
+    def stand(self, number: int, reason: str) -> None:
+        """Keep that a second answer was refused, so that it is not asked for any more."""
+        self._keep({"line": number, "stands": reason})
 
     def refuse(self, number: int, candidate: int, output: dict[str, Any]) -> None:
         """Keep an error that another try would not change."""
-        row = {"line": number, "candidate": candidate, "cost_usd": 0.0, "error": output}
-        self.refused[number] = Finished(candidate, 0.0, self._log.append(row))
+        self._keep({"line": number, "candidate": candidate, "cost_usd": 0.0, "error": output})
+
+    def output_of(self, number: int) -> dict[str, Any]:
+        """The first answer of a line, as it stands in the journal."""
+        with self.place.journal.open("rb") as handle:
+            return _field_at(handle, self.answered[number], "output")
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        self._note(row, self._log.append(row))
+
+    def _note(self, row: dict[str, Any], offset: int) -> None:
+        """Remember a row of the journal."""
+        number = int(row["line"])
+        if "stands" in row:
+            self.standing.add(number)
+            return
+        kept = self.refused if "error" in row else self.again if row.get("again") else self.answered
+        cost_usd = float(row["cost_usd"])
+        kept[number] = Finished(int(row["candidate"]), cost_usd, offset, bool(row.get("doubtful")))
+        self.spent_usd += cost_usd
 
     def finish(
         self, faults: Iterable[Fault], late: Iterable[dict[str, Any]], summary: dict[str, Any]
@@ -163,24 +156,19 @@ class Job:
         own = [error_row(fault.custom_id, fault.number, fault.code, fault.message) for fault in faults]
         kept = self._rows(self.refused, "error")
         errors = sorted([*own, *late, *kept], key=lambda row: (row["custom_id"] or "", row["line"]))
-        _write(self.place.output, self._rows(self.answered, "output"))
+        _write(self.place.output, self._rows(self.final, "output"))
         _write(self.place.errors, errors)
         _write(self.place.manifest, [{"terms": self.terms, **summary}])
 
     def _rows(self, finished: dict[int, Finished], field: str) -> Iterator[dict[str, Any]]:
         """Rows of the journal ordered by custom_id, one in memory at a time."""
         with self.place.journal.open("rb") as handle:
-
-            def row(entry: Finished) -> dict[str, Any]:
-                handle.seek(entry.offset)
-                found: dict[str, Any] = json.loads(handle.readline())[field]
-                return found
-
-            named = sorted(
-                (str(row(entry)["custom_id"]), entry.offset, entry) for entry in _in_order(finished)
-            )
-            for _, _, entry in named:
-                yield row(entry)
+            names = [
+                (str(_field_at(handle, finished[number], field)["custom_id"]), number)
+                for number in sorted(finished)
+            ]
+            for _, number in sorted(names):
+                yield _field_at(handle, finished[number], field)
 
     @classmethod
     def begun(cls, place: Place) -> Self | None:
@@ -200,9 +188,7 @@ class Job:
         self._check_terms(first.row)
         self.created = int(first.row.get("created", self.created))
         for entry in chain([second] if second else [], entries):
-            row = entry.row
-            kept = self.answered if "output" in row else self.refused
-            kept[int(row["line"])] = Finished(int(row["candidate"]), float(row["cost_usd"]), entry.offset)
+            self._note(entry.row, entry.offset)
 
     def _begin(self) -> None:
         self.place.survey.unlink(missing_ok=True)
@@ -220,8 +206,11 @@ class Job:
             )
 
 
-def _in_order(finished: dict[int, Finished]) -> list[Finished]:
-    return [finished[number] for number in sorted(finished)]
+def _field_at(handle: IO[bytes], entry: Finished, field: str) -> dict[str, Any]:
+    """A part of an answer's row in the journal."""
+    handle.seek(entry.offset)
+    found: dict[str, Any] = json.loads(handle.readline())[field]
+    return found
 
 
 def error_row(custom_id: str | None, number: int, code: str, message: str) -> dict[str, Any]:
@@ -237,12 +226,5 @@ def error_row(custom_id: str | None, number: int, code: str, message: str) -> di
 
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """JSON lines that are all there or not at all."""
-    try:
-        with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as handle:
-            handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.",
-            param="output",
-            hint="Make room or choose another folder; the same command goes on from there.",
-        ) from error
+    with written(path) as fresh, fresh.open("w", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

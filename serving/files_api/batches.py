@@ -17,6 +17,7 @@ from typing import Any
 
 from probes.files import OWNER_ONLY, whole_file
 from router.allocation.spending import ForAccuracy, ForBudget, ForPolicy, Goal
+from router.policies import Bar
 from serving.files_api.names import is_name, new_name
 from serving.http.errors import ApiError
 
@@ -51,6 +52,8 @@ class Order:
         The job's goal, at most one of them; none: every line by itself, by the pool's policy.
     skip_bad
         Whether the other lines run where some cannot.
+    accept
+        Confidence below which a first answer is asked once more; None: first answers are not looked at.
     """
 
     endpoint: str
@@ -60,6 +63,12 @@ class Order:
     min_accuracy: float | None = None
     policy: str | None = None
     skip_bad: bool = False
+    accept: float | None = None
+
+    @property
+    def bar(self) -> Bar | None:
+        """For the job's self-check."""
+        return None if self.accept is None else Bar(self.accept)
 
     @property
     def goal(self) -> Goal:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from router.policies import Bar
 from serving.files_api.batches import Order
 from serving.http.errors import invalid_request
 
@@ -26,6 +27,10 @@ class Goal(BaseModel):
     """Each line by itself, by this policy of the pool."""
     skip_bad: bool = False
     """Run the lines that can be run where others cannot."""
+    self_check: bool = False
+    """Ask a line once more, of a likelier candidate, where its first answer looks wrong."""
+    accept: float = Field(default=Bar.accept, ge=0, le=1)
+    """Least confidence of a first answer that looks right."""
 
 
 class BatchRequest(BaseModel):
@@ -52,4 +57,5 @@ class BatchRequest(BaseModel):
             min_accuracy=wish.min_accuracy,
             policy=wish.policy,
             skip_bad=wish.skip_bad,
+            accept=wish.accept if wish.self_check else None,
         )

@@ -11,6 +11,7 @@ from router.configuration.pool import Candidate
 from serving.backends.base import Reply
 from serving.http.errors import BackendFailure, FailureKind
 from serving.http.sse import EventBuffer, EventTooLarge
+from serving.resilience.patience import Patience
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class EventSource:
         self._deadline = deadline
         self._broke = broke
         self._time = asyncio.get_running_loop().time
+        self._patience = Patience()
 
     async def begin(self) -> bytes:
         """The first block of whole events, for as long as the caller waits; errors as in `next`."""
@@ -111,7 +113,7 @@ class EventSource:
         """The next block of whole events; `BackendFailure` at a cut, a timeout or the end of the body."""
         until = min(self._time() + self._idle_timeout_s, self._deadline)
         try:
-            async with asyncio.timeout_at(until):
+            with self._patience.until(until):
                 return await self.begin()
         except TimeoutError as error:
             if until == self._deadline:
@@ -134,4 +136,5 @@ class EventSource:
 
     async def aclose(self) -> None:
         """Give up the rest."""
+        self._patience.close()
         await self._reply.aclose()

@@ -149,9 +149,12 @@ class Database:
     def insert_new(self, table: Table) -> str:
         """An INSERT that passes over rows that are there already, in the driver's own words.
 
-        It takes rows by column name; compiled once, since compiling for every row costs as much as the row.
+        It takes the values of all columns in the table's order, and is compiled once: compiling for every
+        row, or finding values by their names, costs as much as writing the row.
         """
-        return str(self.insert(table).on_conflict_do_nothing().compile(dialect=self.engine.dialect))
+        kind: Any = type(self.engine.dialect)
+        positional = kind(paramstyle="qmark" if self.is_sqlite else "format")
+        return str(self.insert(table).on_conflict_do_nothing().compile(dialect=positional))
 
     def close(self) -> None:
         """Close every connection; the object may be used again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -29,6 +30,8 @@ class Store:
         self._prepared = False
         self._new_decision = database.insert_new(decisions)
         self._new_exchange = database.insert_new(exchanges)
+        self._of_decision = itemgetter(*decisions.columns.keys())
+        self._of_exchange = itemgetter(*exchanges.columns.keys())
         rated = database.insert(feedback)
         changed = {name: rated.excluded[name] for name in ("given_s", "correct", "comment")}
         self._rating = rated.on_conflict_do_update(index_elements=["decision_id"], set_=changed)
@@ -56,8 +59,8 @@ class Store:
             The database does not answer, or refuses.
         """
         self.prepare()
-        chosen = [entry.row() for entry in entries if isinstance(entry, Decided)]
-        ended = [entry.row() for entry in entries if isinstance(entry, Finished)]
+        chosen = [self._of_decision(entry.row()) for entry in entries if isinstance(entry, Decided)]
+        ended = [self._of_exchange(entry.row()) for entry in entries if isinstance(entry, Finished)]
         ratings = [entry for entry in entries if isinstance(entry, Rated) and not entry.done.cancelled()]
         with self.database.writing() as connection:
             if chosen:

@@ -67,6 +67,7 @@ class Writer:
         self._flush_s = flush_s
         self._queue: deque[Entry] = deque()
         self._batch: list[Entry] = []
+        self._taken = self._settled = 0  # entries since the beginning
         self._work = threading.Event()
         self._stop = threading.Event()
         self._hurry = threading.Event()
@@ -87,18 +88,23 @@ class Writer:
         if len(self._queue) >= self._capacity or self._stop.is_set():
             self._drop("closed" if self._stop.is_set() else "full")
             return False
+        self._taken += 1
         self._queue.append(entry)
         if not self._work.is_set():
             self._work.set()
         return True
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is on disk; False if it did not get there in time."""
-        deadline = time.monotonic() + timeout_s
+        """Wait until all that was put so far is on disk; False if it did not get there in time."""
+        deadline, goal = time.monotonic() + timeout_s, self._taken
         self._hurry.set()
-        while len(self) and time.monotonic() < deadline and self._thread.is_alive():
+        while self._owes(goal) and time.monotonic() < deadline and self._thread.is_alive():
             time.sleep(0.005)
-        return not len(self)
+        return not self._owes(goal)
+
+    def _owes(self, goal: int) -> bool:
+        """Whether one of the first `goal` entries is not settled yet."""
+        return self._settled < goal and bool(len(self))
 
     def close(self, timeout_s: float) -> int:
         """Write what is left, end the thread, and return how many entries could not be written in time."""
@@ -122,12 +128,22 @@ class Writer:
             self._hurry.wait(self._flush_s)
             self._hurry.clear()
             self._work.clear()  # before the queue is read: what comes later sets it again
-            while self._queue:
-                self._take()
-                if not self._deliver():
-                    return
-            if self._stop.is_set():
+            if not self._empty():
                 return
+            if self._stop.is_set() and not self._queue:
+                return
+
+    def _empty(self) -> bool:
+        """Write what waits, but no small batch of what came meanwhile; False as in `_deliver`."""
+        while self._queue:
+            self._take()
+            if not self._deliver():
+                return False
+            if len(self._queue) < BATCH and not self._stop.is_set():
+                break
+        if self._queue:
+            self._work.set()
+        return True
 
     def _take(self) -> None:
         while self._queue and len(self._batch) < BATCH:
@@ -174,11 +190,13 @@ class Writer:
     def _refuse(self, error: Exception) -> None:
         entry = self._batch[0]
         logger.error("the ledger refuses a %s: %s", type(entry).__name__, type(error).__name__)
+        self._settled += 1
         self._notes.dropped("refused")
         if isinstance(entry, Rated) and entry.done.set_running_or_notify_cancel():
             entry.done.set_exception(error)
 
     def _delivered(self, n_entries: int) -> None:
+        self._settled += n_entries
         self._notes.wrote(n_entries)
         self._dropping = False
         if not self._up:

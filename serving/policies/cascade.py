@@ -20,7 +20,7 @@ from serving.flow.record import TokenCount
 from serving.http.errors import ApiError, BackendFailure
 from serving.http.protocol import Query
 from serving.http.sse import DONE, event, payloads, split_done, split_error
-from serving.policies.confidence import ASK, confidence_of, without
+from serving.policies.confidence import as_asked_for, confidence_of, told_anyway, wondering
 from serving.policies.tried import Tried
 
 
@@ -76,7 +76,7 @@ class Cascading:
             As `Dispatcher.open`.
         """
         last = len(self._cascade.ladder) - 1
-        for place, candidate in enumerate(candidates[:last]):
+        for candidate in candidates[:last]:
             try:
                 answer = await self._dispatcher.open(self._asking(), [candidate], self._deadline)
                 answer = await self._whole(answer)
@@ -91,7 +91,7 @@ class Cascading:
             ):  # perhaps it knows no log-probabilities: the last one is asked what the client asked
                 self._failures.append(Failure(candidate.name, candidate.backend, "refused"))
                 continue
-            if self._judge(answer, place).candidate is None:
+            if self._judge(answer).candidate is None:
                 return self._settled(self._as_asked_for(answer))
             self._tokens = None
         try:
@@ -102,27 +102,17 @@ class Cascading:
 
     def _asking(self) -> Query:
         """The client's request, with log-probabilities."""
-        body = {**self._query.body}
-        if not self._told_anyway:
-            body |= ASK[self._query.endpoint]
-        if self._query.stream:  # what is thrown away must be paid, too
-            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        return replace(self._query, body=body)
+        query = wondering(self._query)
+        if not query.stream:
+            return query
+        options = {**(query.body.get("stream_options") or {}), "include_usage": True}
+        return replace(query, body={**query.body, "stream_options": options})  # what is thrown away is paid
 
-    @property
-    def _told_anyway(self) -> bool:
-        """Whether the client has asked for log-probabilities itself (completions do so with 0, too)."""
-        asked = self._query.body.get("logprobs")
-        return asked is not None and asked is not False
-
-    def _judge(self, answer: Answer, place: int) -> Step:
+    def _judge(self, answer: Answer) -> Step:
         name = answer.candidate.name
         seen = list(_payloads(answer))
         confidence = confidence_of(seen)
-        if confidence is None:
-            step = Step(self._cascade.ladder[place + 1], "it does not tell how sure it is")
-        else:
-            step = self._cascade.after(name, confidence)
+        step = self._cascade.after(name, confidence)
         tokens = self._tokens = _usage(seen)
         price = answer.candidate.price
         cost_usd = None if tokens is None else price.usd(tokens.input, tokens.output, tokens.cached)
@@ -150,9 +140,9 @@ class Cascading:
         """A kept answer without what only the gateway wanted to know; a stream stays one."""
         if self._query.stream:
             return replace(answer, body=self._events(answer.body), stream=Read())
-        if self._told_anyway:
+        if told_anyway(self._query):
             return answer
-        parsed = without(answer.parsed)
+        parsed = as_asked_for(self._query, answer.parsed)
         return replace(answer, body=json.dumps(parsed).encode(), parsed=parsed)
 
     def _events(self, body: bytes) -> bytes:
@@ -160,7 +150,7 @@ class Cascading:
         with_usage = (self._query.body.get("stream_options") or {}).get("include_usage")
         told = []
         for payload in payloads(body):
-            shown = payload if self._told_anyway else without(payload)
+            shown = as_asked_for(self._query, payload)
             if not with_usage:
                 shown = {name: value for name, value in shown.items() if name != "usage"}
                 if shown.get("choices") == []:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from serving.http.protocol import Endpoint
+from serving.http.protocol import Endpoint, Query
 
 ASK: Mapping[Endpoint, Mapping[str, Any]] = {
     "chat/completions": {"logprobs": True},
     "completions": {"logprobs": 0},
 }
 """Fields of a request that make a backend tell the log-probability of each token that it generates."""
+
+
+def told_anyway(query: Query) -> bool:
+    """Whether the client has asked for log-probabilities itself (completions do so with 0, too)."""
+    asked = query.body.get("logprobs")
+    return asked is not None and asked is not False
+
+
+def wondering(query: Query) -> Query:
+    """A client's request that also asks for log-probabilities."""
+    if told_anyway(query):
+        return query
+    return replace(query, body={**query.body, **ASK[query.endpoint]})
 
 
 def confidence_of(payloads: Iterable[Mapping[str, Any]]) -> float | None:
@@ -34,8 +48,12 @@ def confidence_of(payloads: Iterable[Mapping[str, Any]]) -> float | None:
     return min(math.exp(min(0.0, sum(logs) / len(logs))) for logs in tokens.values())
 
 
-def without(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A payload as a client expects it that has not asked for log-probabilities."""
+def as_asked_for(query: Query, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A payload as its client expects it: without log-probabilities, unless they were asked for."""
+    return dict(payload) if told_anyway(query) else _without(payload)
+
+
+def _without(payload: Mapping[str, Any]) -> dict[str, Any]:
     choices = payload.get("choices")
     if not isinstance(choices, list):
         return dict(payload)

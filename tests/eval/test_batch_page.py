@@ -22,7 +22,7 @@ def test_its_python_runs(block: str) -> None:
     subprocess.run([sys.executable, "-c", block], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("command", blocks("sh")[0].splitlines())
+@pytest.mark.parametrize("command", "".join(blocks("sh")).splitlines())
 def test_its_commands_are_real(command: str) -> None:
     words = shlex.split(command)
     told = subprocess.run(

@@ -14,6 +14,7 @@ from serving.backends.base import Call, Health, Reply, State
 from serving.backends.openai import OpenAIBackend, parse_retry_after
 from serving.fleet import Fleet
 from serving.http.errors import BackendFailure
+from tests.serving.upstream import answers, upstream
 
 
 class FakeBackend:
@@ -128,6 +129,18 @@ class TestOpenAIBackend:
         with pytest.raises(BackendFailure) as caught:
             await backend.ask(Call("completions", {}, False, "r"))
         assert (session.asked, caught.value.kind) == (tries, "connect" if tries == 1 else "cut")
+
+    async def test_a_cookie_of_one_answer_is_not_sent_with_the_next_clients_request(self) -> None:
+        async with upstream(answers(body={}, set_cookie="session=one")) as server:
+            backend = OpenAIBackend("up", server.url.replace("127.0.0.1", "localhost"))
+            await backend.start()
+            for _ in range(2):
+                reply = await backend.ask(Call("completions", {}, False, "r"))
+                await reply.read(1000)
+            await backend.close()
+
+        assert len(server.headers) == 2
+        assert all("cookie" not in headers for headers in server.headers)
 
     async def test_it_cannot_be_asked_before_it_is_started(self) -> None:
         backend = OpenAIBackend("late", "http://127.0.0.1:1/v1")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -13,19 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from probes.errors import UsageError
-from router.cli.output import err, money, out, say, write_json
+from router.cli.output import money, out, write_json
+from router.cli.run.batch_view import draw_plan, draw_summary, progress, reading
 
 if TYPE_CHECKING:
-    from router.allocation.preview import Point
     from router.allocation.spending import Goal
     from router.configuration.pool import Pool
+    from router.policies import Bar
     from router.router import Router
-    from serving.batch.batch import Plan, Summary
-    from serving.batch.engine import Progress
     from serving.batch.engines import Standing
+    from serving.batch.summary import Summary
 
 EXAMPLE = "Example: foresight batch run questions.jsonl -o answers.jsonl --budget 3.00"
 
@@ -51,6 +49,12 @@ RouterOption = Annotated[
 BudgetOption = Annotated[float | None, typer.Option(help="Most money for the whole job, in US dollars.")]
 FloorOption = Annotated[float | None, typer.Option(help="Least expected share of right answers.")]
 PolicyOption = Annotated[str | None, typer.Option(help="Each line by itself, by this policy.")]
+CheckOption = Annotated[
+    bool, typer.Option("--self-check", help="Ask once more where a first answer looks wrong.")
+]
+AcceptOption = Annotated[
+    float | None, typer.Option(help="--self-check: least confidence of an answer that is kept; default: 0.5.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -62,19 +66,23 @@ def plan(
     budget: BudgetOption = None,
     min_accuracy: FloorOption = None,
     policy: PolicyOption = None,
+    self_check: CheckOption = False,
+    accept: AcceptOption = None,
     as_json: Json = False,
 ) -> None:
     """Show what the job can cost and reach, before any money is spent."""
     from serving.batch.batch import Batch
 
-    goal = _goal(budget, min_accuracy, policy)
+    goal, bar = _goal(budget, min_accuracy, policy), _bar(self_check, accept)
+    if goal is None and bar is not None:
+        raise UsageError("--self-check is planned for one goal.", hint=GOALS)
     _, fitted, _ = _load(pool, router)
     with tempfile.TemporaryDirectory(prefix="foresight-") as folder:
-        made = Batch(source, fitted, goal).plan(Path(folder), _reading())
+        made = Batch(source, fitted, goal, self_check=bar).plan(Path(folder), reading())
     if as_json:
         write_json(made.to_dict())
     else:
-        _draw_plan(made)
+        draw_plan(made)
 
 
 @app.command(epilog=EXAMPLE)
@@ -86,6 +94,8 @@ def run(
     budget: BudgetOption = None,
     min_accuracy: FloorOption = None,
     policy: PolicyOption = None,
+    self_check: CheckOption = False,
+    accept: AcceptOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Run the lines that can be run.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Lines in flight at each backend.")] = 64,
     engine: Annotated[Engine, typer.Option(help="local: this process; ray: a Ray cluster.")] = Engine.LOCAL,
@@ -96,18 +106,18 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Answer the job within its goal; after a stop the same command goes on."""
-    goal = _goal(budget, min_accuracy, policy)
+    goal, bar = _goal(budget, min_accuracy, policy), _bar(self_check, accept)
     if goal is None:
         raise UsageError("Give one goal.", hint=GOALS)
     if engine is Engine.LOCAL and (workers > 1 or address is not None):
         raise UsageError("--workers and --address are for --engine ray.", hint="Add --engine ray.")
     loaded, fitted, folder = _load(pool, router)
     place = Placement(loaded, fitted, folder, engine, concurrency, workers, address)
-    summary = asyncio.run(_run(place, source, goal, output, skip_bad))
+    summary = asyncio.run(_run(place, source, Wish(goal, bar, skip_bad), output))
     if as_json:
         write_json(summary.to_dict())
     else:
-        _draw_summary(summary, output)
+        draw_summary(summary, output)
 
 
 @app.command(epilog="Example: foresight batch status answers.jsonl")
@@ -125,24 +135,34 @@ def status(
     of = "" if found.lines is None else f" of {found.lines}"
     out().print(
         f"{output}: {word}; {found.answered}{of} answered, {found.refused} refused,"
-        f" {money(found.spent_usd)} spent"
+        + (f" {found.rechecked} asked again," if found.rechecked else "")
+        + f" {money(found.spent_usd)} spent"
     )
 
 
-async def _run(place: Placement, source: Path, goal: Goal, output: Path, skip_bad: bool) -> Summary:
+async def _run(place: Placement, source: Path, wish: Wish, output: Path) -> Summary:
     from serving.batch.batch import Batch
 
-    async with place.standing(goal) as standing:
-        batch = Batch(source, place.router, goal, reader=standing.reader)
-        with _progress() as told:
+    async with place.standing(wish.goal) as standing:
+        batch = Batch(source, place.router, wish.goal, reader=standing.reader, self_check=wish.bar)
+        with progress() as told:
             return await batch.run(
                 output,
                 standing.engine,
-                skip_bad=skip_bad,
-                progress=_reading(),
+                skip_bad=wish.skip_bad,
+                progress=reading(),
                 told=told,
                 ready=standing.ready,
             )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a job is for, and how it is run."""
+
+    goal: Goal
+    bar: Bar | None
+    skip_bad: bool
 
 
 @dataclass(frozen=True)
@@ -192,6 +212,16 @@ def _goal(budget: float | None, floor: float | None, policy: str | None) -> Goal
     return None if policy is None else ForPolicy(policy)
 
 
+def _bar(self_check: bool, accept: float | None) -> Bar | None:
+    from router.policies import Bar
+
+    if not self_check:
+        if accept is not None:
+            raise UsageError("--accept is for --self-check.", param="accept", hint="Add --self-check.")
+        return None
+    return Bar() if accept is None else Bar(accept)
+
+
 def _load(path: Path, folder: Path | None) -> tuple[Pool, Router, Path]:
     from router.configuration.pool import Pool
     from router.router import Router
@@ -201,59 +231,3 @@ def _load(path: Path, folder: Path | None) -> tuple[Pool, Router, Path]:
     if folder is None:
         raise UsageError(f"{path} names no fitted router.", param="router", hint="Add --router DIR.")
     return pool, Router.load(folder, pool=pool), folder
-
-
-def _reading() -> Callable[[int], None]:
-    """Says how many lines were read, now and then."""
-
-    def told(lines: int) -> None:
-        if lines % 10_000 < 256 and lines >= 10_000:
-            say(f"read {lines:,} lines")
-
-    return told
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None] | None]:
-    """Money, speed and time left on one line of a terminal."""
-    console = err()
-    if not console.is_terminal:
-        yield None
-        return
-    with console.status("Asking") as shown:
-        yield lambda now: shown.update(
-            f"{now.done:,}/{now.total:,} lines, {money(now.spent_usd)}, {now.speed:.0f}/s,"
-            f" {now.left_s:.0f} s left"
-        )
-
-
-def _draw_plan(plan: Plan) -> None:
-    for fault in plan.faults[:20]:
-        say(str(fault))
-    if plan.ways is None:
-        say(f"No line can be run; {len(plan.faults)} faults.")
-        return
-    table = Table("", "accuracy", "95%", "cost", "95%", "lines", title=f"{plan.lines:,} lines")
-    points = [plan.ways.best, *plan.ways.frontier, *([plan.chosen] if plan.chosen else [])]
-    for point in points:
-        table.add_row(*_cells(point), style="bold green" if point is plan.chosen else "")
-    out().print(table)
-    if plan.faults:
-        say(f"{len(plan.faults)} lines cannot be run; --skip-bad leaves them out.")
-
-
-def _cells(point: Point) -> Iterator[str]:
-    low, high = point.accuracy_interval
-    cheap, dear = point.cost_interval_usd
-    yield from (point.name, f"{point.accuracy:.1%}", f"{low:.1%} to {high:.1%}")
-    yield from (money(point.cost_usd), f"{money(cheap)} to {money(dear)}")
-    yield ", ".join(f"{name} {count}" for name, count in point.lines.items() if count)
-
-
-def _draw_summary(summary: Summary, output: Path) -> None:
-    low, high = (money(max(0.0, end)) for end in summary.saved_interval_usd)
-    out().print(
-        f"{summary.answered:,} answered, {summary.failed:,} failed; {money(summary.cost_usd)} spent;"
-        f" expected accuracy {summary.accuracy:.1%}; {summary.best.name} costs {money(summary.best.cost_usd)}"
-        f" (saved {money(max(0.0, summary.saved_usd))}, 95%: {low} to {high}); see {output}"
-    )

@@ -7,8 +7,8 @@ from typing import Any
 
 from probes.errors import BackendError
 from router.configuration.pool import Pool
-from serving.batch.engine import Reply
 from serving.batch.on_ray.replica import Refusal, Replica
+from serving.batch.running.reply import Reply
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from router.allocation.spending import Goal
 from router.router import Router
-from serving.batch.lines import Fault, Line, opened, parse_line
-from serving.batch.survey import Survey, joined
-from serving.batch.surveyor import Surveyor, chunks
+from serving.batch.files import opened
+from serving.batch.reading.lines import Fault, Line, parse_line
+from serving.batch.reading.survey import Survey, joined
+from serving.batch.reading.surveyor import Surveyor, chunks
 
 LoadRouter = Callable[[], Router]
 """Makes the router where it is needed; called once in each actor."""

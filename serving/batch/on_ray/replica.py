@@ -12,7 +12,7 @@ from router.configuration.pool import Pool
 from serving.backends.base import Backend
 from serving.backends.registry import make_backends
 from serving.batch.asking import DispatchAsker
-from serving.batch.engine import Reply
+from serving.batch.running.reply import Reply
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
 from serving.settings import GatewaySettings

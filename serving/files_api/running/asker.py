@@ -8,7 +8,7 @@ from itertools import count
 
 from probes.errors import BackendError
 from router.decisions.decision import Decision
-from serving.batch.engine import Reply
+from serving.batch.running.reply import NO_MONEY, Reply
 from serving.flow.gateway import Gateway, Whole
 from serving.flow.record import TokenCount
 from serving.http.errors import ApiError
@@ -17,7 +17,6 @@ from serving.resilience.backoff import Backoff
 
 PATIENCE = Backoff(retries=8, first_s=0.25, max_s=30.0)
 WORTH_ANOTHER_TRY = frozenset({429, 500, 502, 503, 504})
-NO_MONEY = "insufficient_quota"
 
 
 class GatewayAsker:

@@ -15,8 +15,9 @@ from typing import Any
 
 from probes.errors import BackendError, ForesightError
 from serving.batch.batch import Batch, FaultyLines
-from serving.batch.engine import LocalEngine, Progress
-from serving.batch.job import ChangedTerms, Job, Place
+from serving.batch.job import ChangedTerms, Job
+from serving.batch.place import Place
+from serving.batch.running.engine import LocalEngine, Progress
 from serving.files_api.batches import BatchStore, Record
 from serving.files_api.files import FileStore
 from serving.files_api.running.asker import GatewayAsker
@@ -108,7 +109,7 @@ class Work:
         asker = GatewayAsker(self._gateway, self._loop, record.owner)
         router = self._gateway.router
         engine = LocalEngine(router.pool, asker, concurrency=self._settings.concurrency)
-        batch = Batch(self._batches.lines(record), router, order.goal, self._permit)
+        batch = Batch(self._batches.lines(record), router, order.goal, self._permit, self_check=order.bar)
         output = self._batches.output(record)
         summary = await batch.run(
             output,

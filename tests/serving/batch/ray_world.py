@@ -1,5 +1,7 @@
 """Local against Ray over one upstream, a worker of Ray killed midway; `test_ray` runs it in its own network.
 
+The upstream does not tell how sure it is, so that every first answer is in doubt.
+
 Prints one JSON object.
 """
 
@@ -16,9 +18,11 @@ from typing import Any
 
 from router.allocation.spending import ForBudget
 from router.configuration.pool import Pool
+from router.policies import Bar
 from router.router import Router
-from serving.batch.batch import Batch, Summary
+from serving.batch.batch import Batch
 from serving.batch.engines import Standing, local, on_ray
+from serving.batch.summary import Summary
 from tests.serving.batch.test_batch import _content, write_job
 from tests.serving.files_api.test_files_and_batches import echoes, pool_at
 from tests.serving.routing import router_of
@@ -34,7 +38,7 @@ def load(pool: Pool) -> Router:
 
 
 async def run(standing: Standing, pool: Pool, folder: Path, name: str) -> Summary:
-    batch = Batch(folder / "in.jsonl", router_of(pool), GOAL, reader=standing.reader)
+    batch = Batch(folder / "in.jsonl", router_of(pool), GOAL, reader=standing.reader, self_check=Bar())
     return await batch.run(folder / name, standing.engine, ready=standing.ready)
 
 
@@ -77,6 +81,7 @@ async def main(folder: Path) -> dict[str, Any]:
     return {
         "same": _content(folder / "local.jsonl") == _content(folder / "ray.jsonl"),
         "answered": [calm.answered, spread.answered],
+        "rechecked": [calm.rechecked, spread.rechecked],
         "cost_usd": [calm.cost_usd, spread.cost_usd],
         "asked": [asked, len(far.bodies) - asked],
     }

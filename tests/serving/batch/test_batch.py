@@ -22,11 +22,13 @@ import pytest
 from probes.errors import BackendError, UsageError
 from router.allocation.spending import ForAccuracy, ForBudget, ForPolicy
 from router.configuration.pool import Pool
-from serving.batch.batch import Batch, Summary
-from serving.batch.engine import LocalEngine, Reply
-from serving.batch.job import Place
-from serving.batch.lines import Fault, LineReader
+from serving.batch.batch import Batch
+from serving.batch.place import Place
+from serving.batch.reading.lines import Fault, LineReader
+from serving.batch.running.engine import LocalEngine
+from serving.batch.running.reply import Reply
 from serving.batch.status import status_of
+from serving.batch.summary import Summary
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
 from tests.serving.routing import pool_of, router_of
@@ -305,7 +307,7 @@ def test_a_huge_file_is_read_in_little_memory(tmp_path: Path) -> None:
         handle.write('{"custom_id": "' + "y" * (20 << 20) + "\n")
         handle.write(line("last", "easy") + "\n")
     code = (
-        "import resource, sys; from pathlib import Path; from serving.batch.lines import LineReader\n"
+        "import resource, sys; from pathlib import Path; from serving.batch.reading.lines import LineReader\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "n = sum(1 for _ in LineReader(Path(sys.argv[1])))\n"
         "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

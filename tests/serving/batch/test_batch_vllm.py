@@ -12,9 +12,11 @@ import pytest
 
 from router.allocation.spending import ForPolicy
 from router.configuration.pool import Pool
-from serving.batch.batch import Batch, Summary
+from router.policies import Bar
+from serving.batch.batch import Batch
 from serving.batch.engines import local
-from serving.batch.job import Place
+from serving.batch.place import Place
+from serving.batch.summary import Summary
 from serving.vllm.process import VllmServer
 from tests.serving.batch.test_batch import _content, _wait_for_growth, rows, write_job
 from tests.serving.routing import pool_of, router_of
@@ -30,10 +32,10 @@ def pool_at(url: str) -> Pool:
     return pool_of({"far": {"kind": "openai", "url": f"{url}/v1"}}, entries)
 
 
-async def answer(url: str, source: Path, output: Path) -> Summary:
+async def answer(url: str, source: Path, output: Path, bar: Bar | None = None) -> Summary:
     pool = pool_at(url)
     async with local(pool, 4) as standing:
-        batch = Batch(source, router_of(pool), GOAL)
+        batch = Batch(source, router_of(pool), GOAL, self_check=bar)
         return await batch.run(output, standing.engine, ready=standing.ready)
 
 
@@ -57,6 +59,20 @@ def test_a_job_over_vllm_that_was_killed_ends_as_if_it_had_not_been(
     again = asyncio.run(answer(vllm_server.url, source, output))
     assert again.cost_usd == pytest.approx(told.cost_usd)
     assert _content(output) == _content(calm)
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+def test_vllm_tells_how_sure_it_is_and_is_asked_once_more(tmp_path: Path, vllm_server: VllmServer) -> None:
+    source = write_job(tmp_path / "in.jsonl", 8)
+    doubting = asyncio.run(answer(vllm_server.url, source, tmp_path / "all.jsonl", Bar(1.0)))
+    trusting = asyncio.run(answer(vllm_server.url, source, tmp_path / "none.jsonl", Bar(0.0)))
+    assert (doubting.doubted, doubting.rechecked, doubting.answered_by["large"]) == (4, 4, 8)
+    assert (trusting.doubted, trusting.rechecked, trusting.answered_by["large"]) == (0, 0, 4)
+    looked_at = [row["foresight"]["calls"] for row in rows(tmp_path / "none.jsonl")[::2]]
+    assert all(0 < call["confidence"] < 1 for (call,) in looked_at)
+    choices = [row["response"]["body"]["choices"][0] for row in rows(tmp_path / "none.jsonl")]
+    assert not any(choice.get("logprobs") for choice in choices)
 
 
 if __name__ == "__main__":

@@ -45,5 +45,9 @@ def test_ray_answers_as_local_does_and_a_worker_may_die(tmp_path: Path) -> None:
     assert told["same"]
     assert told["answered"] == [300, 300]
     assert told["cost_usd"][0] == pytest.approx(told["cost_usd"][1])
-    assert told["asked"][0] == 300
-    assert 300 <= told["asked"][1] <= 300 + 4  # those in flight at the dead worker were asked again
+    again, same = told["rechecked"]
+    assert 0 < again == same < 150
+    assert told["asked"][0] == 300 + again
+    assert (
+        300 + again <= told["asked"][1] <= 300 + again + 4
+    )  # those in flight at the dead worker were asked again

@@ -192,6 +192,23 @@ async def test_a_budget_holds_for_the_whole_batch_and_a_bad_line_fails_it(tmp_pa
         assert str(tmp_path) not in empty.errors.data[0].message
 
 
+async def test_answers_that_look_wrong_are_asked_once_more_where_the_batch_wants_it(tmp_path: Path) -> None:
+    async with upstream(echoes()) as far, desk(tmp_path, far.url) as clients:
+        client = clients["all"]
+        wish = {"foresight": {"self_check": True, "accept": 0.8}}  # the upstream does not tell how sure it is
+        done = await over(client, (await submit(client, lines(40), extra_body=wish)).id)
+        told = done.model_extra["foresight"]
+        assert (done.request_counts.completed, told["doubted"], told["rechecked"]) == (40, 20, 20)
+        answers = await rows(client, done.output_file_id)
+        assert {row["foresight"]["candidate"] for row in answers} == {"large"}
+        assert [len(row["foresight"].get("calls", [])) for row in answers] == [2, 0] * 20
+        assert len(far.bodies) == 60
+        assert sum(row["foresight"]["cost_usd"] for row in answers) == pytest.approx(told["cost_usd"])
+        with pytest.raises(openai.BadRequestError) as refused:
+            await submit(client, lines(1), extra_body={"foresight": {"self_check": True, "accept": 2}})
+        assert refused.value.param == "foresight.accept"
+
+
 async def test_what_cannot_be_a_batch_is_refused_at_once(tmp_path: Path) -> None:
     async with upstream(echoes()) as far, desk(tmp_path, far.url, max_file_bytes=1000) as clients:
         client = clients["all"]

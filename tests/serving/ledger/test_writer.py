@@ -96,6 +96,48 @@ def test_entries_are_written_together_and_in_order(writer: Writer, disk: Disk, n
     assert notes.counts == {"wrote": 50}
 
 
+def test_what_comes_while_a_batch_is_written_waits_for_company(disk: Disk, notes: Notes) -> None:
+    writer = Writer(disk.write, notes, capacity=100, flush_s=0.2)
+    disk.slow.set()
+    writer.start()
+    writer.put(decided(decision()))
+    until(lambda: disk.calls == 1)
+    writer.put(decided(decision()))
+    disk.slow.clear()
+    until(lambda: len(disk.written) == 1)
+    for _ in range(5):
+        writer.put(decided(decision()))
+    until(lambda: not len(writer))
+
+    assert disk.calls == 2
+    assert writer.close(5) == 0
+
+
+def test_flushing_does_not_wait_for_what_comes_after_it(notes: Notes) -> None:
+    begun, gate, flushed = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def write(_: Sequence[Entry]) -> None:
+        begun.release()
+        gate.acquire()
+
+    writer = Writer(write, notes, capacity=100, flush_s=0.01)
+    writer.start()
+    writer.put(decided(decision()))
+    begun.acquire()
+    thread = threading.Thread(target=lambda: flushed.set() if writer.flush(10) else None)
+    thread.start()
+    time.sleep(0.05)
+    writer.put(decided(decision()))
+    gate.release()
+    begun.acquire()  # the first is written, the second is not
+    thread.join(5)
+
+    assert flushed.is_set()
+    assert len(writer) == 1
+    gate.release()
+    assert writer.close(5) == 0
+
+
 def test_nothing_is_lost_while_the_database_is_away(
     writer: Writer, disk: Disk, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from router.allocation.allocation import Worth
 from router.allocation.multiplier import Floats, Ints
-from serving.batch.lines import Fault
+from serving.batch.files import written
+from serving.batch.reading.lines import Fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +53,8 @@ class Survey:
 
     def save(self, path: Path) -> None:
         """Write it down, so that a job that is started again decides on the very same numbers."""
-        temporary = path.with_suffix(".tmp.npz")
-        with temporary.open("wb") as handle:
+        with written(path) as fresh, fresh.open("wb") as handle:
             self.dump(handle)
-        temporary.replace(path)
 
     def dump(self, handle: IO[bytes]) -> None:
         """Write it to an open file."""

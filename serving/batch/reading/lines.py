@@ -1,11 +1,10 @@
-"""The lines of a batch: OpenAI's JSONL, or Parquet and CSV with a prompt column, one at a time.
+"""The lines of a batch, OpenAI's JSONL, one at a time.
 
 A line that cannot be run becomes a `Fault` that names it; nothing is raised for it: one pass finds them all.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from probes.errors import DataError, UsageError
+from probes.errors import DataError
+from serving.batch.files import opened
 from serving.http.errors import ApiError
 from serving.http.protocol import Query, json_object, parse_chat, parse_completion
 
@@ -25,8 +25,6 @@ PARSERS: Mapping[str, Callable[[bytes, str], Query]] = {
     "/v1/completions": parse_completion,
 }
 """What a line's `url` may be."""
-COLUMNS = ("custom_id", "prompt", "system", "model", "max_tokens")
-"""Columns that are read of a table; only `prompt` is needed."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +141,12 @@ def parse_line(number: int, offset: int, raw: bytes) -> Item:
         body = {"model": "auto", **row["body"]}
         if body.get("stream"):
             return Fault(number, custom_id, "invalid_body", "body.stream: a batch does not stream")
+        if body.get("messages") == []:
+            return Fault(number, custom_id, "invalid_value", "there is no prompt: body.messages is empty")
         query = PARSERS[url](json.dumps(body).encode(), f"batch-{number}")
     except ApiError as error:
-        return Fault(number, custom_id, error.code or "invalid_request", error.message)
+        message = error.message.removeprefix("The body is ").replace(" at line 1, column", " at column")
+        return Fault(number, custom_id, error.code or "invalid_request", message)
     return Line(number, offset, custom_id, query)
 
 
@@ -156,91 +157,11 @@ def _custom_id(row: Mapping[str, Any]) -> str:
     return value
 
 
-def opened(path: Path) -> BufferedReader:
-    """A file for reading; `UsageError` if it is not there."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", param="input", hint="Check the path."
-        ) from error
-
-
 def _skip_line(handle: BufferedReader) -> int:
     """Read on to the end of a line that is too long; the bytes skipped."""
     skipped = 0
-    while part := handle.readline(1 << 16):
+    while part := handle.readline(1 << 20):
         skipped += len(part)
         if part.endswith(b"\n"):
             break
     return skipped
-
-
-def as_jsonl(path: Path, folder: Path) -> Path:
-    """The input as JSONL: itself, or a copy of a Parquet or CSV table in `folder`, written streaming.
-
-    Raises
-    ------
-    UsageError, DataError
-        The table cannot be read or has no column `prompt`.
-    """
-    if path.suffix not in (".csv", ".parquet"):
-        return path
-    opened(path).close()
-    rows = _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
-    target = folder / "lines.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8") as handle:
-        for number, row in enumerate(rows, start=1):
-            handle.write(json.dumps(_request(number, row), ensure_ascii=False) + "\n")
-    return target
-
-
-def _request(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A table's row as a batch line; an empty prompt is left to the check of the line."""
-    system = [{"role": "system", "content": str(row["system"])}] if row.get("system") else []
-    prompt = row.get("prompt")
-    messages = [*system, {"role": "user", "content": str(prompt)}] if prompt else []
-    body: dict[str, Any] = {"model": str(row.get("model") or "auto"), "messages": messages}
-    if row.get("max_tokens") not in (None, ""):
-        text = str(row["max_tokens"])
-        body["max_tokens"] = int(text) if text.isdecimal() else text
-    custom_id = str(row.get("custom_id") or f"line-{number}")
-    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-
-
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            _check_columns(path, list(reader.fieldnames or ()))
-            yield from reader
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: not valid CSV ({error}).", param="input", hint="Save it as UTF-8 CSV."
-        ) from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            _check_columns(path, table.schema_arrow.names)
-            columns = [name for name in COLUMNS if name in table.schema_arrow.names]
-            for batch in table.iter_batches(batch_size=4096, columns=columns):
-                yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise DataError(
-            f"{path}: not a readable Parquet file.", param="input", hint="Write it again."
-        ) from error
-
-
-def _check_columns(path: Path, found: list[str]) -> None:
-    if "prompt" not in found:
-        raise DataError(
-            f"{path} has no column 'prompt' (found: {', '.join(found) or 'none'}).",
-            param="input",
-            hint=f"Name the column of questions 'prompt'; {', '.join(COLUMNS)} are read.",
-        )

@@ -15,7 +15,7 @@ import numpy as np
 from probes.encoders.conversation import text_of
 from probes.encoders.encoder import Activations
 from probes.errors import ForesightError, UsageError
-from probes.scoring.scorer import ScoreTable
+from probes.scoring.scores import ScoreTable
 from router.allocation.multiplier import Floats
 from router.allocation.spending import ForPolicy, Goal, worst_usd
 from router.configuration.pool import Pool
@@ -23,8 +23,8 @@ from router.decisions.cost import expected_cost_usd
 from router.decisions.eligibility import eligible
 from router.decisions.wishes import Options
 from router.router import Router
-from serving.batch.lines import Fault, Item, Line, LineReader
-from serving.batch.survey import Survey, assembled, joined
+from serving.batch.reading.lines import Fault, Item, Line, LineReader
+from serving.batch.reading.survey import Survey, assembled, joined
 from serving.flow.decider import conversation_of, requirements_of
 from serving.flow.names import ModelNames
 from serving.http.errors import ApiError
