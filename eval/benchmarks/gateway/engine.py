@@ -1,9 +1,9 @@
 """The scout inside the engine, against the same model asked directly.
 
 Two gateways are started as processes, each with one vLLM server of the same small model on a core of its own:
-one server is plain, one has the probe. Requests take turns, so that whatever else the machine does meets
-both. The router is fitted on outcomes that are drawn at random: only time is measured here, and fixed
-policies say who answers.
+one server is plain, one has the probe. Requests take turns in an order drawn anew each time, so that whatever
+else the machine does, and whoever was asked before, meets all alike. The router is fitted on outcomes drawn at
+random: only time is measured here, and fixed policies say who answers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +27,10 @@ from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import stream
 from probes.errors import BackendError
 
-MODEL = "ladder-m"
+MODELS = ("ladder-m", "ladder-l")
+CALLS = ("direct", "chosen", "other", "prefill")
+N_WARM = 5
+"""Turns before those that count."""
 N_FIT, N_TOKENS, MAX_TOKENS = 160, 32, 512
 QUESTIONS_PER_PROMPT = 12
 DRAWS = 2000
@@ -43,44 +46,67 @@ class Timing:
     prompt_tokens: int
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One request of each of `CALLS`, and the prompt tokens computed for the one that the scout answers."""
+
+    timings: Mapping[str, Timing]
+    computed_tokens: float
+
+
 def rows(setting: Setting) -> Iterator[Row]:
     """Prompt computed once, first token, decode speed; then the time that another one's answer waits."""
-    folder = setting.work / "gateway-engine"
-    _write_outcomes(folder / "outcomes")
-    plain_pool, router = _write_pool(folder / "plain.yaml", None), folder / "router"
-    run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
-    with serving(plain_pool, router, "none", folder / "plain") as plain:
-        pool = _write_pool(folder / "engine.yaml", f"{plain.vllm}/v1")
-        with serving(pool, router, "engine", folder / "engine") as engine:
-            yield from asyncio.run(_measure(plain, engine, 10 if setting.quick else 120))
+    for model in MODELS[:1] if setting.quick else MODELS:
+        folder = setting.work / "gateway-engine" / model
+        _write_outcomes(folder / "outcomes")
+        plain_pool, router = _write_pool(folder / "plain.yaml", model, None), folder / "router"
+        run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
+        with serving(plain_pool, router, "none", folder / "plain") as plain:
+            pool = _write_pool(folder / "engine.yaml", model, f"{plain.vllm}/v1")
+            with serving(pool, router, "engine", folder / "engine") as engine:
+                yield from asyncio.run(_measure(plain, engine, model, 10 if setting.quick else 120))
 
 
-async def _measure(plain: Stand, engine: Stand, n: int) -> list[Row]:
+async def _measure(plain: Stand, engine: Stand, model: str, n: int) -> list[Row]:
+    turns = []
+    texts, rng = prompts(len(CALLS) * (n + N_WARM)), Random(0)
     async with aiohttp.ClientSession() as http:
-        return await _rows(http, plain, engine, n)
+        for _ in range(n + N_WARM):
+            asked = {name: next(texts) for name in rng.sample(CALLS, len(CALLS))}
+            turns.append(await _turn(http, plain, engine, model, asked))
+    return _rows(turns[N_WARM:], model)
 
 
-async def _rows(http: aiohttp.ClientSession, plain: Stand, engine: Stand, n: int) -> list[Row]:
-    direct, chosen, other, prefill = [], [], [], []
-    texts = prompts(4 * (n + 5))
-    for turn in range(n + 5):
-        asked = [next(texts) for _ in range(4)]
-        before = await computed(http, engine)
-        by_scout = await ask(http, engine.gateway, "auto:own", asked[0])
-        after = await computed(http, engine)
-        by_other = await ask(http, engine.gateway, "auto:elsewhere", asked[1])
-        alone = await ask(http, plain.vllm, MODEL, asked[2])
-        only_prompt = await ask(http, engine.vllm, MODEL, asked[3], max_tokens=1)
-        if turn >= 5:  # the first ones warm up
-            direct.append(alone)
-            chosen.append((by_scout, after - before))
-            other.append(by_other)
-            prefill.append(only_prompt)
+async def _turn(
+    http: aiohttp.ClientSession, plain: Stand, engine: Stand, model: str, asked: Mapping[str, str]
+) -> Turn:
+    """One of each, in the order in which their prompts are given."""
+    ways = {
+        "chosen": (engine.gateway, "auto:own", N_TOKENS),
+        "other": (engine.gateway, "auto:elsewhere", N_TOKENS),
+        "direct": (plain.vllm, model, N_TOKENS),
+        "prefill": (engine.vllm, model, 1),
+    }
+    timings, tokens = {}, 0.0
+    for name, text in asked.items():
+        url, named, n_tokens = ways[name]
+        before = await computed(http, engine) if name == "chosen" else 0.0
+        timings[name] = await ask(http, url, named, text, n_tokens)
+        if name == "chosen":
+            tokens = await computed(http, engine) - before
+    return Turn(timings, tokens)
+
+
+def _rows(turns: Sequence[Turn], model: str) -> list[Row]:
+    direct, chosen, other, prefill = ([turn.timings[name] for turn in turns] for name in CALLS)
     return [
-        _once([timing for timing, _ in chosen], [tokens for _, tokens in chosen]),
-        _first_token(direct, [timing for timing, _ in chosen]),
-        _decode(direct, [timing for timing, _ in chosen]),
-        _another(direct, other, prefill),
+        replace(row, what=f"{model} through the engine probe, {row.what}")
+        for row in (
+            _once(chosen, [turn.computed_tokens for turn in turns]),
+            _first_token(direct, chosen),
+            _decode(direct, chosen),
+            _another(direct, other, prefill),
+        )
     ]
 
 
@@ -88,7 +114,7 @@ def _once(timings: Sequence[Timing], computed_tokens: Sequence[float]) -> Row:
     asked = sum(timing.prompt_tokens for timing in timings)
     times = sum(computed_tokens) / asked
     return Row(
-        "routed through the engine probe, scout chosen: prompt tokens computed for each prompt token asked",
+        "scout chosen: prompt tokens computed for each prompt token asked",
         "1 (vLLM's own counters)",
         f"{times:.3f} ({sum(computed_tokens):.0f} of {asked} tokens, {len(timings)} requests)",
         times == 1,
@@ -99,7 +125,7 @@ def _first_token(direct: Sequence[Timing], routed: Sequence[Timing]) -> Row:
     ours, bare = ([t.first_s for t in timings] for timings in (routed, direct))
     ratio, low, high = ratio_of_medians(ours, bare)
     return Row(
-        "routed through the engine probe, scout chosen: time to first token",
+        "scout chosen: time to first token",
         f"<= {FIRST_RATIO} of a direct call",
         f"{ratio:.2f} ({low:.2f} to {high:.2f}): {_ms(ours)} against {_ms(bare)}, "
         f"prompts of {_median([t.prompt_tokens for t in routed]):.0f} tokens",
@@ -111,7 +137,7 @@ def _decode(direct: Sequence[Timing], routed: Sequence[Timing]) -> Row:
     ours, bare = ([t.per_token_s for t in timings] for timings in (routed, direct))
     ratio, low, high = ratio_of_medians(bare, ours)
     return Row(
-        "routed through the engine probe, scout chosen: decode speed",
+        "scout chosen: decode speed",
         f">= {DECODE_RATIO} of a direct call to a server without the probe",
         f"{ratio:.2f} ({low:.2f} to {high:.2f}): {_ms(ours)} a token against {_ms(bare)}",
         ratio >= DECODE_RATIO,
@@ -122,7 +148,7 @@ def _another(direct: Sequence[Timing], routed: Sequence[Timing], prefill: Sequen
     ours, bare, scout = ([t.first_s for t in timings] for timings in (routed, direct, prefill))
     added_s, limit_s = _median(ours) - _median(bare), _median(scout) + MARGIN_S
     return Row(
-        "routed through the engine probe, another chosen: added time to first token",
+        "another chosen: added time to first token",
         "<= one scout prefill + 3 ms",
         f"{1e3 * added_s:.1f} ms; one scout prefill and 3 ms are {1e3 * limit_s:.1f} ms "
         f"({_ms(ours)} against {_ms(bare)})",
@@ -148,9 +174,7 @@ def _ms(seconds: Sequence[float]) -> str:
     return f"{1e3 * _median(seconds):.2f} ms"
 
 
-async def ask(
-    http: aiohttp.ClientSession, url: str, model: str, text: str, max_tokens: int = N_TOKENS
-) -> Timing:
+async def ask(http: aiohttp.ClientSession, url: str, model: str, text: str, max_tokens: int) -> Timing:
     """Stream one answer of exactly so many tokens."""
     body = {
         "model": model,
@@ -214,17 +238,17 @@ def _write_outcomes(folder: Path) -> None:
                 writer.writerow([f"q{number}", name, int(rng.integers(2)), 200, N_TOKENS])
 
 
-def _write_pool(path: Path, elsewhere: str | None) -> Path:
+def _write_pool(path: Path, model: str, elsewhere: str | None) -> Path:
     """The same two candidates; `elsewhere` has a server of its own once there is one."""
     core = _core(-1 if elsewhere is None else 0)
-    own = {"kind": "vllm", "model_path": MODEL, "max_model_len": MAX_TOKENS, "cores": core}
+    own = {"kind": "vllm", "model_path": model, "max_model_len": MAX_TOKENS, "cores": core}
     backends: dict[str, Any] = {"own": own}
     if elsewhere is not None:
         backends["elsewhere"] = {"kind": "openai", "url": elsewhere}
     candidates = [
         {
             "name": name,
-            "model": MODEL,
+            "model": model,
             "backend": name if name in backends else "own",
             "price": {"usd_per_mtok_in": usd, "usd_per_mtok_out": usd},
             "context_tokens": MAX_TOKENS,
@@ -232,7 +256,7 @@ def _write_pool(path: Path, elsewhere: str | None) -> Path:
         for name, usd in (("own", 0.1), ("elsewhere", 1.0))
     ]
     policies = {name: {"rule": "fixed", "candidate": name} for name in ("own", "elsewhere")}
-    scout = {"model": MODEL, "kind": "value", "fallback": "none"}
+    scout = {"model": model, "kind": "value", "fallback": "none"}
     pool = {"candidates": candidates, "backends": backends, "scout": scout, "policies": policies}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(pool, indent=2), encoding="utf-8")  # JSON is YAML
