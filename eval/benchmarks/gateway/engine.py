@@ -1,9 +1,9 @@
 """The scout inside the engine, against the same model asked directly.
 
-Two gateways are started as processes, each with one vLLM server of the same small model on a core of its own:
-one server is plain, one has the probe. Requests take turns in an order drawn anew each time, so that whatever
-else the machine does, and whoever was asked before, meets all alike. The router is fitted on outcomes drawn at
-random: only time is measured here, and fixed policies say who answers.
+Two gateways are started as processes, each with one vLLM server of the same small model on a core of its
+own: one server is plain, one has the probe. Requests take turns in an order drawn anew each time, so that
+whatever else the machine does, and whoever was asked before, meets all alike. The router is fitted on
+outcomes drawn at random: only time is measured here, and fixed policies say who answers.
 """
 
 from __future__ import annotations
