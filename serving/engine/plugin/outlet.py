@@ -54,6 +54,7 @@ class Outlet:
         self._listener.listen(16)
         self._complain = complain
         self._lock = threading.Lock()
+        self._closing = False
         self._listeners: list[socket.socket] = []
         self._waiting: queue.Queue[Callable[[], Messages] | None] = queue.Queue(MAX_WAITING)
         self.n_dropped = 0
@@ -69,6 +70,8 @@ class Outlet:
 
     def close(self) -> None:
         """Stop; what still waits is sent first."""
+        with self._lock:
+            self._closing = True
         self._waiting.put(None)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -85,6 +88,9 @@ class Outlet:
                 continue
             connection.settimeout(SEND_TIMEOUT_S)
             with self._lock:
+                if self._closing:  # nobody would close it any more
+                    connection.close()
+                    return
                 self._listeners.append(connection)
 
     def _send(self) -> None:
@@ -101,8 +107,9 @@ class Outlet:
                     listener.sendall(lines)
                 except OSError:
                     self._drop(listener)
-        for listener in self._listeners:
-            listener.close()
+        with self._lock:
+            for listener in self._listeners:
+                listener.close()
 
     def _drop(self, listener: socket.socket) -> None:
         with self._lock:
