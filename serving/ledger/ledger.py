@@ -98,6 +98,7 @@ class Ledger:
         self._writer = Writer(self.store.write, watch, capacity=settings.queue, flush_s=settings.flush_s)
         self._prompt_chars = 0
         self._chores: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
         watch.waiting(self._writer.__len__)
 
     async def start(self) -> None:
@@ -114,11 +115,14 @@ class Ledger:
             cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             logger.error("the ledger %s cannot be opened (%s); answers go on", self.database.shown, cause)
         self._writer.start()
+        self._over.clear()
         self._chores = asyncio.create_task(self._keep_house(), name="ledger")
 
     async def close(self) -> None:
         """Write what is left."""
-        if self._chores is not None:
+        self._over.set()
+        if self._chores is not None:  # a thread of theirs may hold a connection: it is waited for
+            await asyncio.wait({self._chores}, timeout=CLOSE_WAIT_S)
             self._chores.cancel()
             await asyncio.gather(self._chores, return_exceptions=True)
         left = await asyncio.to_thread(self._writer.close, CLOSE_WAIT_S)
@@ -187,7 +191,7 @@ class Ledger:
         """Look at calibration every minute, and throw old rows away every hour."""
         pruned_s = -PRUNE_EVERY_S
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._over.is_set():
             with suppress(SQLAlchemyError, OSError, ForesightError):
                 await asyncio.to_thread(self._watch.look, self.database, self._clock.now())
                 if loop.time() - pruned_s >= PRUNE_EVERY_S:
@@ -196,4 +200,5 @@ class Ledger:
                     pruned_s = loop.time()
                     if removed:
                         logger.info("%d decisions were older than the ledger keeps", removed)
-            await asyncio.sleep(WATCH_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), WATCH_EVERY_S)
