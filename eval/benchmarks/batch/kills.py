@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import shutil
@@ -23,7 +24,7 @@ from eval.ladder.questions import draw
 LINES, KILLS = 2_000, 50
 QUICK_LINES, QUICK_KILLS = 80, 1
 EARLY = 0.2
-"""Share of the kills that come whatever the job is doing; the others in the midst of answers."""
+"""Share of the kills that may come before the first answer; the others in the midst of answers."""
 EARLY_S = 8.0
 BUDGET_USD_PER_LINE = 2.4e-6
 _ANSWERED = re.compile(r'^foresight_requests_total\{.*outcome="ok".*\} (\S+)', re.MULTILINE)
@@ -43,7 +44,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         killed = _killed(folder, ("run", source, "-o", folder / "killed.jsonl", *words), n, kills)
         summary = batch("run", source, "-o", folder / "killed.jsonl", *words)
         asked = _answers(pool) - before
-    yield _row(folder, n, killed, asked, (calm["cost_usd"], summary["cost_usd"]))
+    yield _row(folder, n, (killed, kills), asked, (calm["cost_usd"], summary["cost_usd"]))
 
 
 def _killed(folder: Path, words: tuple[object, ...], n: int, kills: int) -> int:
@@ -53,10 +54,9 @@ def _killed(folder: Path, words: tuple[object, ...], n: int, kills: int) -> int:
     while done < kills and not journal.with_name("manifest.json").exists():
         with (folder / "killed.log").open("ab") as log:
             child = subprocess.Popen(foresight("batch", *words), stdout=log, stderr=log)
-            if rng.random() < EARLY:
-                time.sleep(rng.random() * EARLY_S)
-            else:
-                _await_growth(journal, rng.randrange(1, max(2, int(1.4 * n / kills))), child)
+            early = rng.random() < EARLY
+            lines, most_s = rng.randrange(1, max(2, n // kills)), rng.random() * EARLY_S
+            _await_growth(journal, lines, child, most_s if early else math.inf)
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
                 done += 1
@@ -64,12 +64,15 @@ def _killed(folder: Path, words: tuple[object, ...], n: int, kills: int) -> int:
     return done
 
 
-def _await_growth(journal: Path, lines: int, child: subprocess.Popen[bytes]) -> None:
+def _await_growth(journal: Path, lines: int, child: subprocess.Popen[bytes], most_s: float) -> None:
+    """Wait until so many lines have come, so many seconds have gone, or the job is over."""
+    deadline = time.monotonic() + most_s
+
     def size() -> int:
         return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
     first = size()
-    while child.poll() is None and size() < first + lines:
+    while child.poll() is None and size() < first + lines and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -81,7 +84,7 @@ def _answers(pool: Path) -> int:
         return int(sum(float(count) for count in _ANSWERED.findall(response.read().decode())))
 
 
-def _row(folder: Path, n: int, killed: int, asked: int, costs: tuple[float, float]) -> Row:
+def _row(folder: Path, n: int, kills: tuple[int, int], asked: int, costs: tuple[float, float]) -> Row:
     calm, rows_ = read_rows(folder / "calm.jsonl"), read_rows(folder / "killed.jsonl")
     journal = read_rows(folder / "killed.jsonl.job" / "journal.jsonl")
     once = len({row["line"] for row in journal[1:]}) == len(journal) - 1 == len(rows_) == n
@@ -89,10 +92,10 @@ def _row(folder: Path, n: int, killed: int, asked: int, costs: tuple[float, floa
     money = bool(np.isclose(counted, costs[1]))
     same = sum(answer == texts(calm)[name] for name, answer in texts(rows_).items())
     return Row(
-        f"{killed} random kill −9 during a job of {n:,} lines over vLLM",
+        f"{kills[0]} random kill −9 during a job of {n:,} lines over vLLM",
         "all lines answered once, money counted once",
         f"{len(rows_):,} answered, {len(journal) - 1:,} in the journal; ${counted:.5g} counted"
         f" (undisturbed ${costs[0]:.5g}); {same:,} answers as in the undisturbed job;"
         f" {asked - n} answers in flight at a kill were asked again",
-        once and money,
+        once and money and kills[0] == kills[1],
     )
