@@ -183,3 +183,15 @@ def test_two_gigabytes_without_a_line_are_read_in_little_memory(tmp_path: Path) 
     *found, peak_kib = done.stdout.split()
     assert found == ["Fault", "Line"]
     assert int(peak_kib) < 300_000
+
+
+def test_a_line_that_is_not_read_and_may_not_go_to_the_safe_candidate_stops_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    alone = {"foresight": {"exclude": ["large"]}}
+    path.write_text("\n".join([line("a", "easy"), line("b", "explode", **alone), line("c", "explode")]))
+    assert run(path, tmp_path / "out.jsonl", FREE).failed == 0
+    served = {
+        row["custom_id"]: row["response"]["body"]["choices"][0]["message"]["content"].rpartition(": ")[0]
+        for row in rows(tmp_path / "out.jsonl")
+    }
+    assert served == {"a": "small", "b": "small:think", "c": "large"}
