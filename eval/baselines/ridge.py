@@ -70,11 +70,12 @@ def fit_ridge(
     y = (targets - mean).astype(np.float32)
     held_out = a_fifth(groups, seed)
     strength = STRENGTHS[1]
+    solver = _Solver.of(x, y)
     if held_out.any() and not held_out.all():
-        solve = _Solver(x[~held_out], y[~held_out])
+        solve = solver.without(held_out)
         losses = [float(np.square(x[held_out] @ solve(s) - y[held_out]).mean()) for s in STRENGTHS]
         strength = STRENGTHS[int(np.argmin(losses))]
-    return Ridge(standard, _Solver(x, y)(strength), mean, strength)
+    return Ridge(standard, solver(strength), mean, strength)
 
 
 def a_fifth(groups: Sequence[Any], seed: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -83,14 +84,33 @@ def a_fifth(groups: Sequence[Any], seed: int) -> np.ndarray[Any, np.dtype[np.boo
     return np.asarray((np.random.default_rng(seed).random(len(names)) < 0.2)[position])
 
 
+@dataclass(frozen=True, eq=False)
 class _Solver:
-    """Slopes for any strength from one Gram matrix."""
+    """Slopes for any strength from one Gram matrix: of the rows where they are fewer than the features."""
 
-    def __init__(self, x: Features, y: Features) -> None:
-        self.x, self.y = x, y
-        self.dual = len(x) < x.shape[1]
-        self.gram = x @ x.T if self.dual else x.T @ x
-        self.unit = float(np.trace(self.gram, dtype=np.float64)) or 1.0
+    x: Features
+    y: Features
+    gram: Features
+    dual: bool
+
+    @classmethod
+    def of(cls, x: Features, y: Features) -> _Solver:
+        dual = len(x) < x.shape[1]
+        return cls(x, y, x @ x.T if dual else x.T @ x, dual)
+
+    def without(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> _Solver:
+        """The same without the marked rows; where the side stays the same, from the same Gram matrix."""
+        x, y = self.x[~rows], self.y[~rows]
+        if self.dual:
+            return _Solver(x, y, self.gram[np.ix_(~rows, ~rows)], True)
+        if len(x) < x.shape[1]:
+            return _Solver.of(x, y)
+        return _Solver(x, y, self.gram - self.x[rows].T @ self.x[rows], False)
+
+    @property
+    def unit(self) -> float:
+        """The trace, which strengths are shares of."""
+        return float(np.trace(self.gram, dtype=np.float64)) or 1.0
 
     def __call__(self, strength: float) -> Features:
         from scipy.linalg import cho_factor, cho_solve

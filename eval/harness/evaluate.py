@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.harness.contestants import MIXTURES, NEEDS_SCOUT, PUBLISHED, ROUTERS, make_forecaster
+from eval.harness.contestants import MIXTURES, NEEDS_SCOUT, PUBLISHED, ROUTERS
 from eval.harness.details import collect_details
 from eval.harness.judge import judge
 from eval.harness.result import EvaluationResult, Point, RouterResult
 from eval.harness.sample import Sample, prepare
-from eval.harness.trial import Split, Trial, forecast_trial, make_split, mixture_trial
+from eval.harness.trial import Split, Trial, make_split
+from eval.harness.workers import Task, perform_all
 from eval.metrics.curves import oracle_choices
 from eval.metrics.frontier import hull
 from eval.outcomes import Outcomes
@@ -35,6 +36,7 @@ def evaluate(
     draws: int = 1000,
     min_coverage: float = 0.9,
     cache: str | Path | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Cross-validated comparison.
@@ -54,8 +56,8 @@ def evaluate(
     scout_usd_per_mtok : float
         Price of the scout's prefill; charged to every router that uses it.
     routers : sequence of str, optional
-        Names from `eval.harness.contestants`; by default all that the scout allows but the slow ones
-        (``PUBLISHED`` there).
+        Names from `eval.harness.contestants`; by default all that the scout allows but those of the
+        literature (``PUBLISHED`` there). ``["all"]`` is all that the scout allows.
     seeds : int or sequence of int
         How many splits, or which.
     tolerance : float
@@ -66,6 +68,8 @@ def evaluate(
         Candidates that answered a smaller share of the queries are left out.
     cache : path, optional
         Folder where activations are kept between runs.
+    jobs : int
+        Processes that fit routers side by side; what is found does not depend on it.
     progress : callable, optional
         Told (steps done, all steps); reading the prompts counts as one.
 
@@ -89,12 +93,15 @@ def evaluate(
     sample = prepare(outcomes, activations, scout_usd_per_mtok=scout_usd_per_mtok, min_coverage=min_coverage)
     _tell(progress, 1, steps)
     splits = [make_split(sample, seed, tolerance) for seed in numbers]
+    tasks = [Task(name, split, seed) for name in names for split, seed in zip(splits, numbers, strict=True)]
     trials: dict[str, list[Trial]] = {name: [] for name in names}
-    for i, split in enumerate(splits):
-        for j, name in enumerate(names):
-            trials[name].append(_trial(sample, split, name, numbers[i]))
-            _tell(progress, 2 + i * len(names) + j, steps)
-    results = {name: judge(sample, splits, trials[name], draws=draws) for name in names}
+    results: dict[str, RouterResult] = {}
+    for done, (task, trial) in enumerate(zip(tasks, perform_all(sample, tasks, jobs), strict=True)):
+        whole = trials[task.router]
+        whole.append(trial)
+        if len(whole) == len(splits):
+            results[task.router] = judge(sample, splits, whole, draws=draws)
+        _tell(progress, 2 + done, steps)
     if isinstance(scout, Activations) or scout is None:
         read_by = scout_name
     else:
@@ -103,9 +110,10 @@ def evaluate(
 
 
 def _names(routers: Sequence[str] | None, has_scout: bool) -> list[str]:
-    if routers is None:
-        quick = [name for name in (*ROUTERS, *MIXTURES) if name not in PUBLISHED]
-        return [name for name in quick if has_scout or name not in NEEDS_SCOUT]
+    if routers is None or list(routers) == ["all"]:
+        left_out = PUBLISHED if routers is None else ()
+        some = [name for name in (*ROUTERS, *MIXTURES) if name not in left_out]
+        return [name for name in some if has_scout or name not in NEEDS_SCOUT]
     for name in routers:
         if name not in ROUTERS and name not in MIXTURES:
             known = ", ".join((*ROUTERS, *MIXTURES))
@@ -136,12 +144,6 @@ def read_activations(
     if cache is None:
         return scout.encode(outcomes.conversations)
     return ActivationCache(cache).encode(scout, outcomes.conversations)
-
-
-def _trial(sample: Sample, split: Split, name: str, seed: int) -> Trial:
-    if name in MIXTURES:
-        return mixture_trial(sample, split, corners=name == "hull")
-    return forecast_trial(sample, split, make_forecaster(name, seed, sample.slices))
 
 
 def _result(

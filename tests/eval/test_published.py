@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from eval.baselines.base import Features
 from eval.baselines.published.factors import Factorisation, make_bilinear
 from eval.baselines.published.irt import ItemResponse, fit_two_parameter
+from eval.baselines.published.logistic import LogisticPath
 from eval.baselines.published.recipe import ALPHAS, RecipeProbes
 from eval.baselines.published.trunk import TrunkEnsemble
 from eval.harness.contestants import make_forecaster
@@ -151,3 +152,33 @@ def test_the_harness_tells_the_recipe_how_many_slices_there_are() -> None:
     forecaster = make_forecaster("recipe", 0, sample.slices)
     assert isinstance(forecaster, RecipeProbes)
     assert forecaster.slices == 6
+
+
+def test_candidates_solved_together_are_the_library_s_solved_alone() -> None:
+    rng = np.random.default_rng(5)
+    x = (rng.normal(size=(400, 12)) * np.geomspace(0.01, 30, 12)).astype(np.float32)
+    y = (rng.random((400, 3)) < expit(x[:, -3:] @ rng.normal(size=(3, 3)) / 10)).astype(float)
+    seen = (rng.random(y.shape) < [1.0, 0.7, 0.3]).astype(float)
+    y[seen == 0] = np.nan
+    strengths = (1000.0, 10.0, 0.1)
+    for alpha, weights in zip(strengths, LogisticPath(x, y, seen).weights(strengths), strict=True):
+        for k in range(3):
+            rows = seen[:, k] > 0
+            model = LogisticRegression(C=1 / alpha, fit_intercept=False, solver="newton-cholesky", tol=1e-10)
+            expected = model.fit(x[rows].astype(float), y[rows, k]).coef_[0]
+            np.testing.assert_allclose(x @ weights[:, k], x @ expected, atol=2e-3)
+
+
+def test_the_recipe_fits_each_candidate_as_if_it_were_alone() -> None:
+    features, logit = sliced(300, 3, 5, 6)
+    rng = np.random.default_rng(7)
+    table = (rng.random((300, 3)) < expit(logit[:, None] * [1.0, 0.5, -1.0])).astype(float)
+    table[:, 1] = rng.binomial(4, expit(logit)) / 4  # one of rates between two of right and wrong
+    table[rng.random(table.shape) < 0.2] = np.nan
+    together = RecipeProbes(slices=3).fit(outcomes(table), features).probes_
+    for k, probe in enumerate(together):
+        alone = RecipeProbes(slices=3).fit(outcomes(table[:, [k]]), features).probes_[0]
+        assert probe is not None
+        assert alone is not None
+        assert (probe.slice, probe.alpha) == (alone.slice, alone.alpha)
+        np.testing.assert_allclose(probe.weights, alone.weights, atol=1e-3)

