@@ -35,6 +35,8 @@ class LedgerSettings(ServeSettings):
     """Keep the prompts, too: only then can the ledger be exported as an outcome set."""
     flush_s: float = Field(default=0.05, gt=0, le=5)
     """How long a row may wait in memory; what a killed process can lose."""
+    refresh_s: float = Field(default=15.0, gt=0)
+    """How often a day's budget takes in what other gateways of the same ledger have spent."""
     queue: int = Field(default=20_000, ge=1)
     """Rows that may wait while the database is away; more are dropped and counted."""
 

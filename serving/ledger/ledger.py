@@ -174,9 +174,28 @@ class Ledger:
         TimeoutError
             Rows still wait, because the database does not answer.
         """
+        await self._flush()
+        return dict(await asyncio.to_thread(self.store.spent_usd, since_s))
+
+    @property
+    def refresh_s(self) -> float:
+        """How often what other gateways write should be looked at, in seconds."""
+        return self._settings.refresh_s
+
+    async def spent_by(self, policy: str, since_s: float) -> tuple[float, int]:
+        """US dollars and requests of one policy since this Unix time, rows that still waited included.
+
+        Raises
+        ------
+        TimeoutError
+            Rows still wait, because the database does not answer.
+        """
+        await self._flush()
+        return await asyncio.to_thread(self.store.spent_by, policy, since_s)
+
+    async def _flush(self) -> None:
         if not await asyncio.to_thread(self._writer.flush, FEEDBACK_WAIT_S):
             raise TimeoutError
-        return dict(await asyncio.to_thread(self.store.spent_usd, since_s))
 
     def _prompt(self, query: Query) -> str | None:
         text = json.dumps(query.body.get(query.prompt_field))

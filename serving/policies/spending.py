@@ -1,7 +1,7 @@
 """A pool's budget for the day, across requests and restarts.
 
-The day is UTC's. What was spent before a restart is read from the ledger; gateways that share a pool file
-pace alone, each with the whole budget.
+The day is UTC's. What was spent before a restart, and what other gateways of the same ledger spend, is read
+from it; each moves its own price of a right answer.
 """
 
 from __future__ import annotations
@@ -37,9 +37,22 @@ class Daily:
         self.pace = self.pacing.rolled(self.pace, self._now_s())
         return Paced(self.pacing, self.pace)
 
-    def take_over(self, spent_usd: float, queries: int) -> None:
-        """What a ledger knows of this day, before the first request."""
-        self.pace = replace(self.pace, spent_usd=spent_usd, queries=queries)
+    def reconcile(self, before: Pace, spent_usd: float, queries: int) -> None:
+        """Take over what a ledger knows of this day; what was dropped on its way there is not forgotten.
+
+        Parameters
+        ----------
+        before
+            The pace when the ledger was asked; what came since is not in it.
+        spent_usd, queries
+            Of all gateways since the day began.
+        """
+        now = self.pace
+        if before.began_s == now.began_s:
+            spent_usd = max(now.spent_usd, spent_usd + now.spent_usd - before.spent_usd)
+            self.pace = replace(
+                now, spent_usd=spent_usd, queries=max(now.queries, queries + now.queries - before.queries)
+            )
 
     def continued(self, pacing: Pacing) -> Daily:
         """The same day under another budget, after the pool file was read again."""

@@ -16,7 +16,6 @@ from router.router import Router
 from serving.clock import Clock, elapsed_s
 from serving.flow.record import Exchange
 from serving.http.protocol import Query
-from serving.keys.budget import begin_of
 from serving.ledger.ledger import Ledger
 from serving.policies.prefixes import Prefixes
 from serving.policies.spending import Daily
@@ -32,7 +31,7 @@ class Standing:
     router
         Its pool says whether there is anything to remember.
     ledger
-        Knows what was spent before this process began.
+        Knows what was spent before this process began, and what other gateways spend.
     now_s
         Unix time.
     """
@@ -42,6 +41,8 @@ class Standing:
     ) -> None:
         self._now_s = now_s or Clock().now
         self._ledger = ledger
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
         self.daily: Daily | None = None
         self.prefixes: Prefixes | None = None
         self.follow(router)
@@ -91,21 +92,37 @@ class Standing:
             self.daily.finished(exchange)
 
     async def start(self) -> None:
-        """Read what was spent today; a ledger that does not answer leaves the day's budget whole."""
-        if self.daily is None or self._ledger is None:
-            return
-        since_s = begin_of("day", self._now_s())
-        try:
-            spent = await asyncio.to_thread(self._ledger.store.spent_by, Pacing.rule, since_s)
-        except (SQLAlchemyError, OSError) as error:
-            logger.error(
-                "what was spent today is not known (%s); the budget begins anew", type(error).__name__
-            )
-            return
-        self.daily.take_over(*spent)
+        """Read what was spent today, and go on to do so."""
+        await self.refresh()
+        if self._ledger is not None:
+            self._task = asyncio.create_task(self._run(self._ledger.refresh_s), name="spending")
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Ask the ledger once; one that does not answer leaves the day's budget to what is known here."""
+        daily, ledger = self.daily, self._ledger
+        if daily is None or ledger is None:
+            return
+        before = daily.policy().pace
+        try:
+            spent = await ledger.spent_by(Pacing.rule, before.began_s)
+        except (SQLAlchemyError, OSError) as error:  # asyncio's TimeoutError is an OSError, too
+            if not self._failing:
+                logger.error("the day's budget goes by what this gateway knows: %s", type(error).__name__)
+            self._failing = True
+            return
+        self._failing = False
+        daily.reconcile(before, *spent)
+
+    async def _run(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            await self.refresh()
 
 
 def _budget_of(router: Router) -> Pacing | None:

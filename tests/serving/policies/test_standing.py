@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,47 @@ class TestBudget:
         assert headers["x-foresight-candidate"] == "large"
         assert "$0 of" in headers["x-foresight-reason"]
 
+    async def test_gateways_with_one_ledger_share_it(self, http: Http, tmp_path: Path) -> None:
+        ledger = LedgerSettings(url="ledger.db", flush_s=0.01, refresh_s=0.05)
+        settings = settings_in(tmp_path).model_copy(update={"ledger": ledger})
+        async with upstream(answers()) as server:
+            pool = pool_at(server.url, policy=self.POLICY)
+            async with (
+                running_gateway(pool, router_of(pool), settings=settings) as one,
+                running_gateway(pool, router_of(pool), settings=settings) as other,
+            ):
+                seen = [await ask(http, one, HARD) for _ in range(2)]
+                async with asyncio.timeout(10):
+                    while "$0.00022 of" not in (await ask(http, other, EASY))["x-foresight-reason"]:
+                        await asyncio.sleep(0.05)
+                after = await ask(http, other, HARD)
+
+        assert [headers["x-foresight-candidate"] for headers in seen] == ["large", "large"]
+        assert after["x-foresight-candidate"] == "small"
+
+    def test_what_is_spent_while_the_ledger_is_asked_counts_once(self) -> None:
+        daily = Daily(Pacing(10.0, 100), lambda: 86_400.0 * 3 + 10)
+        daily.reconcile(daily.pace, 1.0, 4)  # another gateway's
+        before = daily.pace
+        daily.pace = replace(before, spent_usd=1.5, queries=5)  # an answer meanwhile
+        daily.reconcile(before, 3.0, 9)  # the other went on
+        assert (daily.pace.spent_usd, daily.pace.queries) == (3.5, 10)
+        daily.reconcile(daily.pace, 2.0, 6)  # rows that were dropped on their way
+        assert (daily.pace.spent_usd, daily.pace.queries) == (3.5, 10)
+
+    def test_yesterday_s_total_does_not_reach_into_today(self) -> None:
+        clock = [86_400.0 * 3 + 10]
+        daily = Daily(Pacing(1.0, 10), lambda: clock[0])
+        before = daily.pace
+        clock[0] += 86_400
+        assert daily.policy().pace.spent_usd == 0.0
+        daily.reconcile(before, 5.0, 7)
+        assert daily.policy().pace.spent_usd == 0.0
+
     def test_a_new_day_has_the_whole_budget(self) -> None:
         clock = [86_400.0 * 3 + 10]
         daily = Daily(Pacing(1.0, 10), lambda: clock[0])
-        daily.take_over(5.0, 7)
+        daily.reconcile(daily.pace, 5.0, 7)
         assert daily.policy().pace.spent_usd == 5.0
         clock[0] += 86_400
         assert daily.policy().pace.spent_usd == 0.0
