@@ -15,7 +15,9 @@ from serving.keys.guard import Guard
 from serving.keys.key import Key
 
 _SCOPE_KEY = "foresight.key"
-_FOREIGN = (b"cross-site", b"same-site")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_CROSS_SITE = (b"cross-site",)
+_FOREIGN = (*_CROSS_SITE, b"same-site")
 
 
 def key_of(request: Request) -> Key | None:
@@ -32,7 +34,7 @@ class KeyDoor:
     app
         The application behind it.
     guard
-        Knows the keys; None lets everything in.
+        Knows the keys; None lets everybody in, but no other site's page that makes a browser ask.
     """
 
     def __init__(self, app: ASGIApp, guard: Guard | None) -> None:
@@ -43,7 +45,10 @@ class KeyDoor:
         """Handle one request; other scopes pass through."""
         guard = self._guard
         if guard is None or scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "http" and _is_forged(scope):
+                await error_response(_forged())(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         path: str = scope["path"]
         try:
@@ -65,15 +70,28 @@ def _presented(scope: Scope) -> str | None:
             if kind.lower() == "bearer":
                 return str(rest.strip())
             if kind.lower() == "basic":
-                return None if _from_elsewhere(scope) else _password(rest)
+                return None if _from_elsewhere(scope, _FOREIGN) else _password(rest)
         elif name in (b"api-key", b"x-api-key"):
             return str(value.decode("latin-1").strip())
     return None
 
 
-def _from_elsewhere(scope: Scope) -> bool:
-    """Whether another site's page made the browser ask: it would send a stored password along unasked."""
-    return any(name == b"sec-fetch-site" and value in _FOREIGN for name, value in scope["headers"])
+def _from_elsewhere(scope: Scope, sites: tuple[bytes, ...]) -> bool:
+    """Whether another site's page made the browser ask: it would send a stored password along unasked.
+
+    Browsers say so in `Sec-Fetch-Site`, which no page can set (https://www.w3.org/TR/fetch-metadata/).
+    """
+    return any(name == b"sec-fetch-site" and value in sites for name, value in scope["headers"])
+
+
+def _is_forged(scope: Scope) -> bool:
+    """Whether another site's page asks for more than to look, where no key says who may."""
+    return scope["method"] not in _READING and _from_elsewhere(scope, _CROSS_SITE)
+
+
+def _forged() -> ApiError:
+    message = "Another site's page may not ask a gateway without keys; turn keys on (serve.keys) to let it."
+    return ApiError(403, message, code="cross_site_request")
 
 
 def _password(encoded: str) -> str:

@@ -58,7 +58,8 @@ class ValueReader:
         cache = layers[0].cache
         self.device = cache.device
         self.n_heads = cache.shape[1]
-        self._head_width = cache.shape[3] // 2
+        self._heads = torch.arange(self.n_heads, device=self.device)[:, None]
+        self._values = [self._values_of(layer.cache) for layer in layers]
 
     @classmethod
     def open(
@@ -95,23 +96,28 @@ class ValueReader:
 
     def read(self, ready: Sequence[Ready]) -> torch.Tensor:
         """float32 [n, layers x positions x heads here x head width]."""
-        where: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        where: dict[tuple[int, int], tuple[torch.Tensor, ...]] = {}
         parts = []
-        for layer in self._layers:
+        for layer, values in zip(self._layers, self._values, strict=True):
             key = (layer.group, layer.cache.shape[2])
             if key not in where:
-                where[key] = _split(_slots(ready, layer.group, self.device), key[1])
-            parts.append(self._gather(layer.cache, *where[key]))
+                where[key] = self._where(ready, *key)
+            parts.append(values[where[key]].flatten(2))
         return rounded(torch.stack(parts, dim=1).flatten(1))
 
-    def _gather(self, cache: torch.Tensor, block: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        """[n, positions, heads x head width] of one layer, for blocks and offsets [n, positions]."""
+    def _values_of(self, cache: torch.Tensor) -> torch.Tensor:
+        """A view of one layer's values: [blocks, block tokens, heads, head width], or as a CPU packs them:
+        [blocks, heads, block tokens x head width]."""
         if self._places is None:
-            return cache[block, :, offset][..., self._head_width :].flatten(2)
-        packed = cache.view(cache.shape[0], cache.shape[1], 2, -1)[:, :, 1]
-        rows = packed[block]  # [n, positions, heads, block tokens x head width]
-        places = self._places[offset][:, :, None].expand(-1, -1, cache.shape[1], -1)
-        return rows.gather(3, places).flatten(2)
+            return cache.transpose(1, 2)[..., cache.shape[3] // 2 :]
+        return cache.view(cache.shape[0], cache.shape[1], 2, -1)[:, :, 1]
+
+    def _where(self, ready: Sequence[Ready], group: int, block_tokens: int) -> tuple[torch.Tensor, ...]:
+        """Where the values [n, positions, heads, head width] are, for all layers of one shape."""
+        block, offset = _places(ready, group, block_tokens, self.device)
+        if self._places is None:
+            return block, offset
+        return block[..., None, None], self._heads, self._places[offset][:, :, None]
 
 
 class StateReader:
@@ -132,7 +138,7 @@ class StateReader:
 
     def read(self, ready: Sequence[Ready]) -> torch.Tensor:
         """float32 [n, layers x positions x width]."""
-        block, offset = _split(_slots(ready, self._group, self.device), self._cache.shape[2])
+        block, offset = _places(ready, self._group, self._cache.shape[2], self.device)
         return rounded(self._cache[block, :, offset].transpose(1, 2).flatten(1))
 
 
@@ -171,12 +177,16 @@ def _spec_of(spec: Any, layer: str) -> Any:
     return getattr(spec, "kv_cache_specs", {}).get(layer, spec)
 
 
-def _slots(ready: Sequence[Ready], group: int, device: torch.device) -> torch.Tensor:
-    """int64 [n, positions] on the device; from pinned memory, so that the GPU is not waited for."""
-    slots = torch.tensor([prompt.slots[group] for prompt in ready])
-    return slots if device.type == "cpu" else slots.pin_memory().to(device, non_blocking=True)
+def _places(
+    ready: Sequence[Ready], group: int, block_tokens: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Kernel blocks and offsets, int64 [n, positions] each; vLLM may split its manager's blocks.
 
-
-def _split(slots: torch.Tensor, block_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Kernel blocks and offsets; vLLM may split its manager's blocks into smaller ones."""
-    return slots // block_tokens, slots % block_tokens
+    They reach a GPU from pinned memory and in one copy, so that it is not waited for.
+    """
+    slots = [prompt.slots[group] for prompt in ready]
+    blocks = [[slot // block_tokens for slot in row] for row in slots]
+    offsets = [[slot % block_tokens for slot in row] for row in slots]
+    both = torch.tensor([blocks, offsets])
+    block, offset = both if device.type == "cpu" else both.pin_memory().to(device, non_blocking=True)
+    return block, offset
