@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from probes.errors import ArtefactError, DataError
+from probes.estimators.blend import Blend
 from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import Targets, as_features, as_targets
 from probes.estimators.solving.coordinates import Coordinates
@@ -24,11 +25,11 @@ from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]
 
-SCHEMA = 2
-READABLE = (1, 2)
-"""Schemas that can be loaded; 1 knew no waves."""
+SCHEMA = 3
+READABLE = (1, 2, 3)
+"""Schemas that can be loaded; 1 knew no waves, 2 no trunk."""
 LEAST_ROWS = 512
-"""Training queries below which waves are not tried."""
+"""Training queries below which neither waves nor a trunk are tried."""
 
 
 class ProbeBank(BaseEstimator):
@@ -42,8 +43,9 @@ class ProbeBank(BaseEstimator):
     candidate).
 
     Waves of the leading coordinates join the features where that makes out-of-fold predictions better by
-    more than one standard error (`probes.estimators.waves`): g and h are then linear in both. Otherwise
-    the bank is linear in the activations alone.
+    more than one standard error (`probes.estimators.waves`): g and h are then linear in both. By the same
+    rule the bank is averaged with a small network of leading coordinates (`probes.estimators.trunk`) that
+    learns g and h anew. Otherwise the bank is linear in the activations alone.
 
     Parameters
     ----------
@@ -54,9 +56,11 @@ class ProbeBank(BaseEstimator):
     max_rank
         Principal coordinates kept where there are very many (see `Coordinates.fit`).
     n_waves
-        Waves that are tried; 0 for a bank that is linear whatever the outcomes say.
+        Waves that are tried; 0 for none, whatever the outcomes say.
+    trunk
+        Whether a network is tried.
     seed
-        For the folds, the Gram matrix's leading directions and the waves.
+        For the folds, the Gram matrix's leading directions, the waves and the network.
 
     Attributes
     ----------
@@ -91,12 +95,14 @@ class ProbeBank(BaseEstimator):
         n_folds: int = 5,
         max_rank: int = 512,
         n_waves: int = 512,
+        trunk: bool = True,
         seed: int = 0,
     ) -> None:
         self.strengths = strengths
         self.n_folds = n_folds
         self.max_rank = max_rank
         self.n_waves = n_waves
+        self.trunk = trunk
         self.seed = seed
 
     def fit(
@@ -139,14 +145,18 @@ class ProbeBank(BaseEstimator):
         fold = self._folds(features, groups)
         z = coordinates.transform(features)
         found = View.fit(coordinates, z, targets, fold, self.strengths)
-        gain = None
-        if fold is not None and coordinates.rank and self.n_waves and len(features) >= LEAST_ROWS:
+        gain, blend = None, None
+        enough = fold if coordinates.rank and len(features) >= LEAST_ROWS else None
+        if enough is not None and self.n_waves:
             wavy = View.fit_enlarged(coordinates, z, self.n_waves, targets, fold, self.strengths, self.seed)
             gain = gain_of(wavy.held, found.held, targets)
             found = wavy if gain.counts else found
-        self.probes_ = found.probes()
-        self.held_out_ = found.held
-        self.record_ = self._record(found, targets, fold, gain)
+        self.probes_, self.held_out_ = found.probes(), found.held
+        if enough is not None and self.trunk:
+            blend = Blend.fit(coordinates, z, self.probes_, self.held_out_, targets, enough, self.seed)
+            if blend.gain.counts:
+                self.probes_, self.held_out_ = blend.probes.standardised(features), blend.held
+        self.record_ = self._record(found, targets, fold, gain, blend)
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
@@ -256,7 +266,12 @@ class ProbeBank(BaseEstimator):
         return grouped_folds(labels, n_folds, self.seed) if n_folds >= 2 else None
 
     def _record(
-        self, found: View, targets: Targets, fold: npt.NDArray[np.intp] | None, gain: Gain | None
+        self,
+        found: View,
+        targets: Targets,
+        fold: npt.NDArray[np.intp] | None,
+        gain: Gain | None,
+        blend: Blend | None,
     ) -> dict[str, Any]:
         strengths = sorted(self.strengths, reverse=True)
         return {
@@ -268,8 +283,14 @@ class ProbeBank(BaseEstimator):
                 for d in found.regression.directions
             ],
             "waves": 0 if found.waves is None else found.waves.count,
-            "waves_gain": None if gain is None else {"nats": gain.mean, "standard_error": gain.error},
+            "waves_gain": _told(gain),
+            "trunk": None if blend is None else {"share": blend.share, "passes": blend.passes},
+            "trunk_gain": None if blend is None else _told(blend.gain),
         }
+
+
+def _told(gain: Gain | None) -> dict[str, float] | None:
+    return None if gain is None else {"nats": gain.mean, "standard_error": gain.error}
 
 
 def same_rows(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

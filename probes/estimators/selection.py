@@ -135,7 +135,7 @@ def _losses(
     from probes.estimators.bank import ProbeBank  # scikit-learn, which only fitting needs
 
     features = activations.select(option.layers, option.positions).features()
-    bank = ProbeBank(max_rank=SCREENING_RANK, n_waves=0, seed=seed)
+    bank = ProbeBank(max_rank=SCREENING_RANK, n_waves=0, trunk=False, seed=seed)
     bank.fit(features, correct, trials=trials, groups=groups)
     rate = np.asarray(correct, dtype=np.float64).reshape(len(features), -1)
     seen = ~np.isnan(rate)

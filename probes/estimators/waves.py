@@ -84,11 +84,6 @@ class Waves:
         q, count = len(self.offsets), len(self.phases)
         return self.directions.shape == (n_features, q) and self.frequencies.shape == (q, count)
 
-    def leading(self, features: npt.NDArray[np.floating]) -> Floats64:
-        """Leading coordinates u [n, q] of features [n, F]."""
-        found: Floats64 = features @ self.directions + self.offsets
-        return found
-
     def at(self, leading: npt.NDArray[np.floating]) -> Floats32:
         """Waves [n, M] at leading coordinates [n, q]."""
         turned: Floats32 = np.asarray(leading, dtype=np.float32) @ self.frequencies

@@ -102,6 +102,7 @@ class Novelty:
         self.pull = self.precision * found.mean
         rest = found.total / found.n_rows - self.variance.sum()
         self.constants = np.array([self.pull @ found.mean, max(rest, 1e-3), np.inf])
+        self._prepare()
         distances = np.sort(self.distance(ordinary))
         place = int(np.ceil((len(distances) + 1) * (1 - self.false_alarm_rate))) - 1
         self.constants[2] = distances[min(place, len(distances) - 1)]
@@ -119,12 +120,21 @@ class Novelty:
 
     def combine(self, leading: npt.NDArray[np.floating], energy: npt.NDArray[np.floating]) -> Floats:
         """Distances [n] of leading coordinates [n, q] and energies, but for the constant [n]."""
-        square = leading * leading
-        count = square.shape[1]
-        ordinary = (square / self.variance).sum(axis=1) / count if count else np.ones(len(square))
-        rest = np.maximum(energy + self.constants[0] - square.sum(axis=1), 0.0) / self.constants[1]
-        distance: Floats = np.sqrt((ordinary + rest) / 2)
+        parts = (leading * leading) @ self._on_squares
+        rest = energy * self._scale + self._level
+        rest += parts[:, 1]
+        np.maximum(rest, 0.0, out=rest)
+        rest += parts[:, 0] if len(self.variance) else 0.5
+        distance: Floats = np.sqrt(rest, out=rest)
         return distance
+
+    def _prepare(self) -> None:
+        """Fold the constants of `combine` into what it multiplies with: it runs for every single query."""
+        q = len(self.variance)
+        self._scale = 0.5 / float(self.constants[1])
+        self._level = float(self.constants[0]) * self._scale
+        on_squares = np.column_stack([0.5 / (q * self.variance), np.full(q, -self._scale)])
+        self._on_squares = on_squares.astype(np.float32)
 
     def to_arrays(self) -> dict[str, Floats]:
         """Arrays by name, float64."""
@@ -148,4 +158,5 @@ class Novelty:
         fits = novelty.directions.shape == (len(novelty.precision), len(novelty.offsets))
         if not fits or novelty.pull.shape != novelty.precision.shape or novelty.constants.shape != (3,):
             raise ArtefactError("The novelty statistics' arrays do not fit each other", param="novelty")
+        novelty._prepare()
         return novelty

@@ -16,9 +16,9 @@ from probes.errors import ArtefactError
 from probes.files import whole_file
 
 FORMAT = "foresight-scorer"
-VERSION = 2
-READABLE = (1, 2)
-"""Versions that can be read; 1 knew no waves."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Versions that can be read; 1 knew no waves, 2 no trunk."""
 PARTS = ("probes", "calibration", "length", "novelty")
 
 Arrays = dict[str, npt.NDArray[Any]]

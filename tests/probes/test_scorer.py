@@ -104,7 +104,7 @@ def test_foreign_files_are_refused(scorer: Scorer, tmp_path: Path) -> None:
         "false_alarm_rate": 0.01,
     }
     for changed, message in [
-        ({**meta, "version": 3}, "version 3"),
+        ({**meta, "version": 4}, "version 4"),
         ({**meta, "calibration_kinds": ["platt"]}, "does not fit"),
         ({k: v for k, v in meta.items() if k != "length_coverage"}, "damaged"),
     ]:

@@ -41,7 +41,7 @@ def bent() -> World:
 
 @pytest.fixture(scope="module")
 def bank(bent: World) -> ProbeBank:
-    return ProbeBank().fit(bent.features[TRAIN], bent.correct[TRAIN])
+    return ProbeBank(trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def assembled(world: World, bank: ProbeBank, coordinates: Coordinates, direction
 
 
 def test_what_bends_is_found(bent: World, bank: ProbeBank) -> None:
-    straight = ProbeBank(n_waves=0).fit(bent.features[TRAIN], bent.correct[TRAIN])
+    straight = ProbeBank(n_waves=0, trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
     assert bank.record_["waves"] == bank.n_waves
     assert bank.record_["waves_gain"]["nats"] > 5 * bank.record_["waves_gain"]["standard_error"]
     for m in range(3):
@@ -78,12 +78,14 @@ def test_where_nothing_bends_the_bank_stays_linear() -> None:
     assert bank.record_["waves"] == 0
     assert bank.record_["waves_gain"]["nats"] < bank.record_["waves_gain"]["standard_error"]
     assert bank.probes_.waves is None
+    assert bank.probes_.trunk is None
     np.testing.assert_array_equal(bank.held_out_, straight.held_out_)
 
 
 def test_few_queries_are_not_asked_for_waves(bent: World) -> None:
     record = ProbeBank().fit(bent.features[:300], bent.correct[:300]).record_
     assert (record["waves"], record["waves_gain"]) == (0, None)
+    assert (record["trunk"], record["trunk_gain"]) == (None, None)
 
 
 def test_waves_make_a_gaussian_kernel() -> None:
@@ -92,7 +94,7 @@ def test_waves_make_a_gaussian_kernel() -> None:
     coordinates = Coordinates.fit(features)
     waves = Waves.along(coordinates, 40_000)
     u = coordinates.transform(features)
-    np.testing.assert_allclose(waves.leading(features), u, atol=1e-5)
+    np.testing.assert_allclose(features @ waves.directions + waves.offsets, u, atol=1e-5)
     found = waves.at(u)
     square = ((u[:, None] - u[None]) ** 2).sum(axis=2)
     typical = 2 * (u**2).sum(axis=1).mean()
@@ -112,7 +114,7 @@ def test_maps_on_enlarged_coordinates_fold_into_maps_on_features_and_waves() -> 
     assert enlarged.spectrum.sum() == pytest.approx(enlarged.total, rel=1e-3)
     maps = rng.normal(size=(len(enlarged.spectrum), 2))
     folded = enlarged.fold(maps)
-    waves = enlarged.waves.at(enlarged.waves.leading(features))
+    waves = enlarged.waves.at(features @ enlarged.waves.directions + enlarged.waves.offsets)
     found = features @ folded.weights + folded.offsets + waves @ folded.waves
     np.testing.assert_allclose(found, turned @ maps, atol=1e-3)
 
@@ -135,11 +137,11 @@ def test_an_engine_projects_no_more_than_for_a_linear_bank(bent: World, bank: Pr
     """The waves run along novelty's coordinates; where novelty has fewer or others, their own are added."""
     x = bent.features[TEST]
     coordinates = Coordinates.fit(bent.features[TRAIN])
-    straight = ProbeBank(n_waves=0).fit(bent.features[TRAIN], bent.correct[TRAIN])
+    straight = ProbeBank(n_waves=0, trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
     plain, shared = (assembled(bent, each, coordinates) for each in (straight, bank))
     apart = assembled(bent, bank, coordinates, directions=4)
     widths = [each.weights()["matrix"].shape[1] for each in (plain, shared, apart)]
-    assert widths == [6 + 12 + 1, 6 + 12 + 1, 6 + 4 + 12 + 1]
+    assert widths == [6 + 12 + 1] * 3
     np.testing.assert_allclose(apart.score(x).success, shared.score(x).success, atol=1e-4)
     projected = shared.finish(shared.project(x))
     np.testing.assert_array_equal(projected.success, shared.finish(shared.project(x)).success)
@@ -156,7 +158,7 @@ def test_a_file_holds_the_waves(bent: World, scorer: Scorer, tmp_path: Path) -> 
 
 def test_a_file_of_the_first_version_scores_as_it_did(bent: World, tmp_path: Path) -> None:
     path = tmp_path / "probes.safetensors"
-    straight = ProbeBank(n_waves=0).fit(bent.features[TRAIN], bent.correct[TRAIN])
+    straight = ProbeBank(n_waves=0, trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
     scorer = assembled(bent, straight, Coordinates.fit(bent.features[TRAIN]))
     scorer.save(path)
     with safe_open(path, framework="numpy") as file:

@@ -12,18 +12,24 @@ from eval.benchmarks.row import Row, Setting
 from eval.pictures import svg
 from eval.pictures.plots import write_frontier
 from probes.estimators.bank import ProbeBank
+from probes.estimators.blend import FULL_ROWS
+from probes.estimators.blend import PASSES as BLENDED
 from probes.estimators.solving.logistic import sigmoid
+from probes.estimators.solving.network import WIDTHS
 from probes.estimators.solving.regression import STRENGTHS
+from probes.estimators.trunk import LEADING
 from probes.estimators.waves import MAX_RANK
 
 ALLOWED = 1.25
 """How much more than the operations the time may grow over a sweep's last step: a busy machine's noise."""
 RANK, SKETCH, PASSES, WAVES = 512, 544, 3, 512
 """Coordinates kept, columns and passes of their randomised decomposition, and waves that are tried."""
+TRUNK_PASSES, TRUNK_WEIGHTS = sum(BLENDED[:2]), LEADING * WIDTHS[0] + WIDTHS[0] * WIDTHS[1]
+"""Passes that the networks take where they are no great gain, and weights of one."""
 FOLDS, STEPS = 5, 6
 """Folds, and conjugate gradient steps of a solution (about)."""
 WHAT = "growth of the fit: candidates 2…64, queries 10³…10⁵, width 384…8,192"
-REACH = "no worse than the operations: O(n F r) + O(n (r + M)²) + O(n r K) + O(n K²), r = min(n, F, 512)"
+REACH = "as the operations: O(n F r) + O(n (r + M)²) + O(n r K) + O(n K²) + nets; r = min(n, F, 512)"
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Size:
         Decomposition of the features (exact up to 1,024 of the smaller side, randomised beyond), the
         features' coordinates, ridge regressions for every strength, fold and candidate by conjugate
         gradients, and the directions' factors at every strength; the last two again with waves, after a Gram
-        matrix of both and its turn.
+        matrix of both and its turn; forward and twice back through a network for every fold and for all rows.
         """
         n, width, k = float(self.n), float(self.width), float(self.candidates)
         small = min(n, width)
@@ -50,7 +56,8 @@ class Size:
         both = rank + WAVES
         turned = 2 * n * both * both + 10 * both**3 + 2 * n * both * MAX_RANK
         solved = len(STRENGTHS) * (FOLDS + 1) * STEPS * 4 * n * (rank + min(both, MAX_RANK)) * k
-        return found + 2 * n * width * rank + turned + solved + 2 * len(STRENGTHS) * 6 * n * k * k
+        learnt = 6 * (FOLDS + 1) * TRUNK_PASSES * min(n, FULL_ROWS) * TRUNK_WEIGHTS
+        return found + 2 * n * width * rank + turned + solved + 2 * len(STRENGTHS) * 6 * n * k * k + learnt
 
 
 SWEEPS = {

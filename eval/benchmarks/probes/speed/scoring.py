@@ -10,6 +10,8 @@ import numpy as np
 
 from eval.benchmarks.row import Row, Setting
 from probes.estimators.bank import ProbeBank
+from probes.estimators.blend import Blend
+from probes.estimators.outcomes import as_targets
 from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.waves import Waves
@@ -38,20 +40,16 @@ def rows(setting: Setting) -> Iterator[Row]:
         what,
         "< 50 µs",
         f"median {median:.1f} µs (10th to 90th percentile {low:.1f} to {high:.1f}; "
-        f"{_waves(scorer)} waves, matrix of {scorer.weights()['matrix'].shape[1]} columns)",
+        f"{_units(scorer)}, matrix of {scorer.weights()['matrix'].shape[1]} columns)",
         bool(median < 50),
     )
     yield _million_row(scorer, rng, 2 if setting.quick else 100)
 
 
-def _waves(scorer: Scorer) -> int:
-    return 0 if scorer.probes.waves is None else scorer.probes.waves.count
-
-
 def _million_row(scorer: Scorer, rng: np.random.Generator, blocks: int) -> Row:
     """Blocks of the same queries again and again: what is timed is arithmetic, not a disk."""
     queries = rng.normal(size=(BLOCK, WIDTH)).astype(np.float32)
-    columns = 2 * scorer.n_candidates + scorer.novelty.directions.shape[1] + 1
+    columns = scorer.weights()["matrix"].shape[1]
     matrix = rng.normal(size=(WIDTH, columns)).astype(np.float32)
     scorer.score(queries[:512])
     ours = bare = 0.0
@@ -70,17 +68,27 @@ def _million_row(scorer: Scorer, rng: np.random.Generator, blocks: int) -> Row:
     )
 
 
+def _units(scorer: Scorer) -> str:
+    counts = [len(to_scores) for _, to_scores in scorer.probes.added]
+    return " and ".join(
+        f"{count} {kind}" for count, kind in zip(counts, ("waves", "learnt units"), strict=True)
+    )
+
+
 def make_scorer(width: int, candidates: int, rng: np.random.Generator) -> Scorer:
-    """A scorer with all its parts, fitted to random activations, and with waves whether they help or not."""
+    """A scorer with all its parts, fitted to random activations; waves and trunk whether they help or not."""
     features = rng.normal(size=(TRAINING, width)).astype(np.float32)
     logits = 2 * features[:, :1] + 0.3 * features[:, 1 : 1 + candidates]
     correct = (rng.random(logits.shape) < sigmoid(logits)).astype(float)
     tokens = np.exp(rng.normal(5, 1, logits.shape))
     coordinates = Coordinates.fit(features)
-    bank = ProbeBank(n_waves=0).fit(features, correct, coordinates=coordinates)
+    bank = ProbeBank(n_waves=0, trunk=False).fit(features, correct, coordinates=coordinates)
     waves = Waves.along(coordinates, ProbeBank().n_waves)
-    on_waves = 0.01 * rng.normal(size=(waves.count, len(bank.probes_.offsets)))
-    bank.probes_ = replace(bank.probes_, waves=waves, on_waves=on_waves)
+    z, fold = coordinates.transform(features), np.zeros(len(features), dtype=np.intp)
+    probes, held = bank.probes_, bank.held_out_
+    probes = Blend.fit(coordinates, z, probes, held, as_targets(correct, None, len(features)), fold).probes
+    on_waves = 0.01 * rng.normal(size=(waves.count, len(probes.offsets)))
+    bank.probes_ = replace(probes, waves=waves, on_waves=on_waves)
     return Scorer.assemble(
         bank,
         calibrator=Calibrator.fit(bank.held_out_, correct, kinds=("platt",)),
