@@ -17,8 +17,9 @@ from probes.estimators.view import Gain, gain_of
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-PASSES = (20, 40, 80)
-"""Over the training rows: more where that is better by more than one standard error."""
+PASSES = (40, 80)
+"""Over the training rows; more are tried where the network has got `HALF` of the average or more."""
+HALF = 0.5
 FULL_ROWS = 10_000
 """Training rows from which on passes get fewer, so that the steps stay as many."""
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
@@ -88,6 +89,8 @@ class Blend:
             if best is not None and not gain_of(found.held, best.held, targets).counts:
                 break
             best, layers = found, networks[-1]
+            if best.share < HALF:
+                break
         assert best is not None
         assert layers is not None
         return replace(

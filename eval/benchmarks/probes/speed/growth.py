@@ -24,7 +24,7 @@ ALLOWED = 1.25
 """How much more than the operations the time may grow over a sweep's last step: a busy machine's noise."""
 RANK, SKETCH, PASSES, WAVES = 512, 544, 3, 512
 """Coordinates kept, columns and passes of their randomised decomposition, and waves that are tried."""
-TRUNK_PASSES, TRUNK_WEIGHTS = sum(BLENDED[:2]), LEADING * WIDTHS[0] + WIDTHS[0] * WIDTHS[1]
+TRUNK_PASSES, TRUNK_WEIGHTS = BLENDED[0], LEADING * WIDTHS[0] + WIDTHS[0] * WIDTHS[1]
 """Passes that the networks take where they are no great gain, and weights of one."""
 FOLDS, STEPS = 5, 6
 """Folds, and conjugate gradient steps of a solution (about)."""
