@@ -17,8 +17,8 @@ from router.configuration.pool import Pool
 from router.router import Router
 from serving.backends.base import Backend
 from serving.fleet import Fleet
-from serving.flow.dispatch import Dispatcher
 from serving.flow.gateway import Gateway
+from serving.flow.sending.dispatch import Dispatcher
 from serving.ledger.ledger import Deployment
 
 logger = logging.getLogger("foresight.reload")

@@ -9,7 +9,7 @@ from probes.errors import BackendError
 from router.configuration.pool import Pool
 from serving.backends.base import Backend
 from serving.batch.running.reply import Reply
-from serving.flow.dispatch import Dispatcher
+from serving.flow.sending.dispatch import Dispatcher
 from serving.http.protocol import Query
 from serving.settings import GatewaySettings
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probes.encoders.conversation import Conversation, Tools
-from serving.flow.forwarding import TEMPLATE
+from serving.flow.sending.forwarding import TEMPLATE
 
 HARMLESS = frozenset(
     {

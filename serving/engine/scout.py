@@ -25,7 +25,7 @@ from serving.engine.chores import Chores
 from serving.engine.post import Post
 from serving.engine.prompts import reads_the_same, scouting_body
 from serving.engine.reference import require_reference
-from serving.flow.forwarding import forwarded_body
+from serving.flow.sending.forwarding import forwarded_body
 from serving.http.errors import BackendFailure
 from serving.scout import Projected, Prospect
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from router.configuration.pool import Candidate
 from router.decisions.decision import Decision
-from serving.flow.dispatch import Dispatcher, Failure
 from serving.flow.record import Exchange, Finish, Observer, TokenCount
+from serving.flow.sending.dispatch import Dispatcher, Failure
 from serving.http.protocol import Query
 from serving.policies.tried import Tried
 

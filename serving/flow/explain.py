@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.decisions.decision import Decision
-from serving.flow.dispatch import Failure
+from serving.flow.sending.dispatch import Failure
 from serving.http.sse import event
 from serving.policies.tried import Tried
 

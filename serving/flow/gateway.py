@@ -19,11 +19,11 @@ from serving.backends.base import Backend, State
 from serving.fleet import Fleet
 from serving.flow.account import Account, Clock
 from serving.flow.decider import Decider
-from serving.flow.dispatch import Dispatcher, NoAnswer
 from serving.flow.explain import Explanation
 from serving.flow.names import ModelNames
 from serving.flow.record import Finish, Observer, TokenCount
-from serving.flow.relay import Relay
+from serving.flow.sending.dispatch import Dispatcher, NoAnswer
+from serving.flow.sending.relay import Relay
 from serving.http.errors import ApiError
 from serving.http.protocol import Query
 from serving.keys.guard import Guard

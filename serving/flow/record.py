@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from router.decisions.decision import Decision
-from serving.flow.answer import Failure
+from serving.flow.sending.answer import Failure
 from serving.http.protocol import Query
 
 Finish = Literal["ok", "error", "aborted"]

@@ -14,9 +14,9 @@ from typing import Any
 from router.configuration.pool import Candidate
 from router.decisions.decision import Decision
 from router.policies import Cascade, Step
-from serving.flow.answer import Answer, Failure
-from serving.flow.dispatch import Dispatcher, NoAnswer
 from serving.flow.record import TokenCount
+from serving.flow.sending.answer import Answer, Failure
+from serving.flow.sending.dispatch import Dispatcher, NoAnswer
 from serving.http.errors import ApiError, BackendFailure
 from serving.http.protocol import Query
 from serving.http.sse import DONE, event, payloads, split_done, split_error

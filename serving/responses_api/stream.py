@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from serving.flow.relay import Relay
+from serving.flow.sending.relay import Relay
 from serving.http.sse import payloads
 from serving.responses_api import answer
 from serving.responses_api.items import Call, Item, Text, Thought

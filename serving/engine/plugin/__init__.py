@@ -1,7 +1,7 @@
 """What runs inside vLLM: a KV connector that reads one token's activations and sends a few numbers out.
 
 Nothing in here may import more than the standard library, torch, safetensors and vLLM: the gateway's own
-packages are not installed in vLLM's environment (`tests/serving/test_engine_plugin.py` guards it).
+packages are not installed in vLLM's environment (`tests/serving/engine/test_plugin.py` guards it).
 
     connector.py  vLLM's side: which hooks are used, and what they call
     worker.py     reads, multiplies, sends

@@ -8,8 +8,8 @@ from typing import Any
 
 from router.configuration.pool import Candidate, Pool
 from router.decisions.decision import Decision
-from serving.flow.answer import Failure
 from serving.flow.record import Exchange, TokenCount
+from serving.flow.sending.answer import Failure
 from serving.http.protocol import Preferences, Query
 from serving.ledger.entries import Decided, Finished, Rated
 from tests.serving.routing import pool_of

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from serving.http.sse import DONE
 from tests.serving.conftest import behind
-from tests.serving.test_gateway_faults import EASY, GOOD, error_of, post, until
+from tests.serving.flow.test_gateway_faults import EASY, GOOD, error_of, post, until
 from tests.serving.upstream import ANSWER, Upstream, answers, chunk, hangs, streams
 
 Http = aiohttp.ClientSession

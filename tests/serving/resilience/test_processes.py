@@ -25,8 +25,8 @@ from serving.run import listening
 from serving.settings import GatewaySettings
 from serving.vllm.process import free_port
 from tests.serving.conftest import gateway_over
+from tests.serving.flow.test_gateway_faults import EASY, GOOD, metrics, post, until
 from tests.serving.routing import pool_of, router_of
-from tests.serving.test_gateway_faults import EASY, GOOD, metrics, post, until
 from tests.serving.upstream import answers, streams, upstream
 
 ROOT = Path(__file__).resolve().parents[3]

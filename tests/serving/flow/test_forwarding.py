@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.flow.forwarding import forwarded_body
+from serving.flow.sending.forwarding import forwarded_body
 
 bodies = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.booleans(), max_size=5)
 

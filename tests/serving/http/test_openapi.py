@@ -22,7 +22,7 @@ from serving.settings import GatewaySettings, LedgerSettings
 from serving.vllm.process import free_port
 from tests.serving.routing import pool_of, router_of
 
-FAST = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
+FAST = Path(__file__).resolve().parents[3] / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from typing import Any
 
 from router.configuration.pool import Candidate
 from serving.backends.base import Backend, Call, Reply
-from serving.flow.answer import Answer, EventSource, Failure
-from serving.flow.forwarding import forwarded_body
+from serving.flow.sending.answer import Answer, EventSource, Failure
+from serving.flow.sending.forwarding import forwarded_body
 from serving.http.errors import ApiError, BackendFailure, from_failure, from_upstream
 from serving.http.protocol import Query
 from serving.http.sse import split_error

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from serving.flow.dispatch import Answer
 from serving.flow.explain import Explanation
 from serving.flow.record import Finish, TokenCount
+from serving.flow.sending.dispatch import Answer
 from serving.http.errors import ApiError, BackendFailure, from_failure
 from serving.http.sse import DONE, payloads, split_done, split_error
 

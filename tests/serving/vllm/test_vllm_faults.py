@@ -21,8 +21,8 @@ from serving.ledger.reading import money
 from serving.ledger.reading.window import Window
 from serving.run import listening
 from serving.settings import GatewaySettings, LedgerSettings
+from tests.serving.flow.test_gateway_faults import GOOD
 from tests.serving.routing import pool_of, router_of
-from tests.serving.test_gateway_faults import GOOD
 from tests.serving.upstream import streams, upstream
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(400)]

@@ -6,8 +6,8 @@ import json
 
 from router.decisions.decision import Decision
 from serving.backends.wire import Usage, Writer
-from serving.flow.dispatch import Failure
 from serving.flow.explain import Explanation, header_value
+from serving.flow.sending.dispatch import Failure
 
 USAGE = Usage(prompt_tokens=5, completion_tokens=2)
 CHAT = Writer("chat/completions", "tiny", id="1", created=7)

@@ -14,7 +14,7 @@ from eval.benchmarks.gateway.rig.processes import cores, foresight, free_port, p
 from serving.settings import GatewaySettings
 from tests.test_docs import blocks, commands, run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 UPSTREAM = ROOT / "eval" / "benchmarks" / "gateway" / "rig" / "upstream.py"
 

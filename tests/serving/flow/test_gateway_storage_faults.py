@@ -19,9 +19,9 @@ from serving.ledger.database import Database, ledger_url, open_ledger
 from serving.ledger.reading import money
 from serving.ledger.reading.window import Window
 from serving.vllm.process import free_port
+from tests.serving.flow.test_gateway_faults import post
 from tests.serving.ledger.postgres import MISSING, REASON, PostgresServer
 from tests.serving.resilience.test_processes import ROOT, answering, fast_upstream
-from tests.serving.test_gateway_faults import post
 
 ALL = Window(0, 4e10)
 SERVE = """
