@@ -13,7 +13,7 @@ from eval.benchmarks.gateway.rig.upstream import ANSWER, WHOLE
 from router.configuration.pool import Pool
 from router.router import Router
 
-HOME = Path(__file__).resolve().parents[2] / "eval" / "benchmarks" / "gateway" / "rig"
+HOME = Path(__file__).resolve().parents[3] / "eval" / "benchmarks" / "gateway" / "rig"
 
 
 def test_upstream_and_relay_answer_every_request(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from eval.outcomes import Outcomes
 from eval.queries import Queries
-from tests.router.test_cli_fit import invoke
+from tests.router.cli.test_cli_fit import invoke
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "forecasting.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "forecasting.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module", name="graded")

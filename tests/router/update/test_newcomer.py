@@ -15,8 +15,8 @@ from router.configuration.pool import Pool
 from router.fit.fitting import fit_router
 from router.router import Router
 from router.update.newcomer import Answers, add
+from tests.router.fit.test_fitting import outcomes
 from tests.router.pools import make_pool, pool_data
-from tests.router.test_fitting import outcomes
 from tests.router.worlds import StatedDifficulty
 
 NEW = "xl"

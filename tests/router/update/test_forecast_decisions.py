@@ -19,9 +19,9 @@ from router.fit.fitting import fit_router
 from router.router import LENGTHS, Router
 from router.update.lengths import with_lengths
 from router.update.newcomer import add
+from tests.router.cli.test_cli_fit import invoke
+from tests.router.fit.test_fitting import outcomes
 from tests.router.pools import make_pool, pool_data
-from tests.router.test_cli_fit import invoke
-from tests.router.test_fitting import outcomes
 from tests.router.worlds import StatedDifficulty
 
 EASY = "question 1: -2.5"

@@ -176,7 +176,7 @@ asyncio.run(collect(pool(sys.argv[1]), questions(), sys.argv[2], concurrency=4))
 
 
 def test_kill_9_loses_and_repeats_no_finished_call(backend: Backend, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     backend.delay_s = 0.02
     folder = tmp_path / "set"
