@@ -1,22 +1,17 @@
-"""What an artefact holds and a gateway runs: features in, one matrix product, all that a policy needs out.
-
-The product is the only part that sees the features. Where the probes have waves or a trunk, it yields the
-coordinates that these read too (as a rule novelty's, which are there anyway, and some more), and the units
-are computed of these few numbers: an engine needs to know nothing of them.
-"""
+"""What an artefact holds and a gateway runs: features in, one matrix product, all that a policy needs out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from probes.errors import ArtefactError, DataError
-from probes.estimators.linear import LinearProbes, Units
+from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import as_targets
 from probes.scoring.calibration import Calibrator, Curve
 from probes.scoring.canary import Canary
@@ -24,19 +19,12 @@ from probes.scoring.length import LengthHead, Lengths
 from probes.scoring.novelty import Novelty
 from probes.scoring.onboarding import add_candidate, refit_line
 from probes.scoring.parts import read_parts, write_parts
+from probes.scoring.projector import Projector
 from probes.scoring.scores import Projection, ScoreTable
 
 Floats = npt.NDArray[np.float64]
 
 ROWS_AT_ONCE = 256
-
-
-class _Added(NamedTuple):
-    """Units, the columns that they read, and what each adds to every logit [M, K]."""
-
-    units: Units
-    place: slice
-    to_logits: npt.NDArray[np.float32]
 
 
 class Bank(Protocol):
@@ -65,13 +53,10 @@ class Scorer:
     calibrator: Calibrator
     length: LengthHead
     novelty: Novelty
-    _matrix: npt.NDArray[np.float32] = field(init=False, repr=False)
-    _offset: npt.NDArray[np.float32] = field(init=False, repr=False)
-    _precision: npt.NDArray[np.float32] = field(init=False, repr=False)
-    _added: tuple[_Added, ...] = field(init=False, repr=False)
+    _projector: Projector = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Fold standardiser, probes, length head and leading coordinates into one matrix [F, C].
+        """Fold all that is linear into one matrix.
 
         Raises
         ------
@@ -85,39 +70,7 @@ class Scorer:
                 f"The scorer's parts do not fit: widths {sorted(widths)}, candidates {sorted(counts)}",
                 param="probes",
             )
-        weights, level = self.probes.folded()
-        novelty = self.novelty
-        added, leading, level_of = self._placed()
-        columns = [weights, self.length.weights, leading, -2 * novelty.pull[:, None]]
-        offsets = [level, self.length.offsets, level_of, np.zeros(1)]
-        fixed = {
-            # Column by column in memory, which is a quarter faster for a single query.
-            "_matrix": np.asfortranarray(np.concatenate(columns, axis=1), np.float32),
-            "_offset": np.concatenate(offsets).astype(np.float32),
-            "_precision": novelty.precision.astype(np.float32),
-            "_added": added,
-        }
-        for name, value in fixed.items():
-            object.__setattr__(self, name, value)
-
-    def _placed(self) -> tuple[tuple[_Added, ...], Floats, Floats]:
-        """Units with their columns' places, and the coordinates [F, Q] and [Q] that they and novelty read.
-
-        Coordinates that begin as those that are there already stand at their place and add only what goes on.
-        """
-        first = 2 * self.n_candidates
-        leading, offsets = self.novelty.directions, self.novelty.offsets
-        added = []
-        for units, to_scores in self.probes.added:
-            shared = min(leading.shape[1], units.directions.shape[1])
-            same = np.allclose(units.directions[:, :shared], leading[:, :shared], rtol=1e-6, atol=0)
-            start, more = (0, shared) if same else (leading.shape[1], 0)
-            leading = np.concatenate([leading, units.directions[:, more:]], axis=1)
-            offsets = np.concatenate([offsets, units.offsets[more:]])
-            place = slice(first + start, first + start + units.directions.shape[1])
-            to_logits = np.asarray(to_scores @ self.probes.loadings, dtype=np.float32)
-            added.append(_Added(units, place, to_logits))
-        return tuple(added), leading, offsets
+        object.__setattr__(self, "_projector", Projector.of(self.probes, self.length, self.novelty))
 
     @classmethod
     def assemble(cls, bank: Bank, *, calibrator: Calibrator, length: LengthHead, novelty: Novelty) -> Scorer:
@@ -245,13 +198,11 @@ class Scorer:
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """What `project` multiplies with: matrix [F, C], offset [C] and precision [F]."""
-        return {"matrix": self._matrix, "offset": self._offset, "precision": self._precision}
+        return self._projector.weights()
 
     def project(self, features: npt.NDArray[np.float32]) -> Projection:
         """The only part of scoring that sees the features [n, F]; an engine may do it in our place."""
-        values = features @ self._matrix
-        values += self._offset
-        return Projection(values, np.asarray((features * features) @ self._precision, dtype=np.float32))
+        return self._projector.project(features)
 
     def finish(self, projection: Projection) -> ScoreTable:
         """Scores of queries that were projected with these very weights.
@@ -262,9 +213,9 @@ class Scorer:
             If the width is another one, or a number is not finite.
         """
         found = projection.values
-        if found.ndim != 2 or found.shape[1] != len(self._offset):
+        if found.ndim != 2 or found.shape[1] != len(self._projector.offset):
             raise DataError(
-                f"Projections must be [queries, {len(self._offset)}], not {list(found.shape)}",
+                f"Projections must be [queries, {len(self._projector.offset)}], not {list(found.shape)}",
                 param="projection",
             )
         energy = projection.energy + found[:, -1]
@@ -274,8 +225,8 @@ class Scorer:
         k = self.n_candidates
         distance = self.novelty.combine(found[:, 2 * k : 2 * k + len(self.novelty.offsets)], energy)
         logit = found[:, :k]
-        for units, place, to_logits in self._added:
-            logit = logit + units.at(found[:, place]) @ to_logits
+        for units, columns, to_logits in self._projector.placed:
+            logit = logit + units.at(found[:, columns]) @ to_logits
         return ScoreTable(
             self.calibrator.transform(logit),
             self.length.expected(found[:, k : 2 * k]),

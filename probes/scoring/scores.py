@@ -39,8 +39,7 @@ class Projection:
     Attributes
     ----------
     values
-        float32 [n, C]: features @ matrix + offset. Columns: K logits, K logarithms of lengths, q leading
-        coordinates, those of the waves where they are others, and the energy's linear part.
+        float32 [n, C]: features @ matrix + offset; columns as in `probes.scoring.projector.Projector`.
     energy
         float32 [n]: squared features @ precision.
     """
