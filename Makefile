@@ -3,7 +3,7 @@
 #   make demo [EXIT=1] [JSON=FILE]   the whole path on this machine, with real vLLM servers
 #   make test                        all tests, those against real vLLM included
 #   make lint                        ruff and mypy
-#   make figures                    the README's figures and pictures, on 2,000 questions
+#   make figures                    the README's figures and pictures, on 6,000 questions
 #   make lock                        rewrite requirements/lock.txt from .venv
 #   make clean                       remove caches and build results; clean-all also the environments
 
@@ -36,7 +36,7 @@ demo: setup
 	@$(BIN)/foresight ladder demo $(if $(JSON),--json $(JSON)) $(if $(EXIT),--exit)
 
 figures: setup
-	@$(BIN)/foresight ladder demo --questions 2000 --seed 41 --exit --json docs/figures.json --pictures docs
+	@$(BIN)/foresight ladder demo --questions 6000 --seed 59 --exit --json docs/figures.json --pictures docs
 
 test: setup clients
 	@$(PYTHON) requirements/preflight.py --tests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -74,6 +74,15 @@ class Renderer:
         if not ids:
             raise UsageError("The prompt renders to no tokens", param="messages")
         return ids
+
+    def render_all(self, conversations: Iterable[Conversation]) -> list[list[int]]:
+        """As `render` each; tokenised together, which takes less time."""
+        texts = [self.text(conversation) for conversation in conversations]
+        special = not self.tokenizer.chat_template
+        many = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"] if texts else []
+        if not all(many):
+            raise UsageError("A prompt renders to no tokens", param="messages")
+        return list(many)
 
     def cut(self, ids: list[int]) -> list[int]:
         """The last `max_tokens` of a prompt, behind its BOS or CLS token if it has one."""

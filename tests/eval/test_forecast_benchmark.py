@@ -8,15 +8,18 @@ from random import Random
 
 import numpy as np
 import pytest
+import torch
 
 from eval.benchmarks.forecast import contexts, curves
 from eval.benchmarks.forecast.checkpoints import Watched
-from eval.benchmarks.forecast.material.answers import Exam
+from eval.benchmarks.forecast.material.answers import Exam, kwargs
+from eval.benchmarks.forecast.material.greedy import drawn, greedy
 from eval.benchmarks.forecast.material.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
 from eval.benchmarks.forecast.material.models import parameters
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
 from eval.ladder.questions import FAMILIES, split_of
+from eval.ladder.sequences import target_text
 from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
 from eval.tables import Floats
 
@@ -56,6 +59,37 @@ def test_lengths_beyond_the_context_are_beyond_it() -> None:
             assert np.mean(sizes) > contexts.CONTEXT_TOKENS
 
 
+def test_many_greedy_answers_are_those_of_transformers_one_by_one() -> None:
+    """With experts' answers as drafts, where they are cut, and where a draft is the answer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = FOLDER / "models" / "ladder-s"
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    exam, most = Exam.draw(2), 40
+    texts = tokenizer.apply_chat_template(
+        exam.conversations(), tokenize=False, add_generation_prompt=True, **kwargs("think")
+    )
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    expert = [target_text(question, think=True) for question in exam.questions]
+    expected = []
+    for ids in prompts:
+        found = model.generate(
+            input_ids=torch.tensor([ids]), max_new_tokens=most, do_sample=False, pad_token_id=0
+        )
+        answer = found[0, len(ids) :].tolist()
+        expected.append(answer[:-1] if answer[-1] == 1 else answer)
+    drafts = tokenizer(expert, add_special_tokens=False)["input_ids"]
+    assert greedy(model, prompts, most, end=1) == expected
+    assert greedy(model, prompts, most, end=1, drafts=drafts) == expected
+    assert greedy(model, prompts, most, end=1, drafts=[[*one, 1] for one in expected]) == expected
+    cold = drawn(model, prompts, most, end=1, temperature=1e-4, seed=0)
+    assert np.mean([a == b for a, b in zip(cold, expected, strict=True)]) > 0.9
+    warm = drawn(model, prompts, most, end=1, temperature=2.0, seed=0)
+    assert warm != expected
+    assert warm == drawn(model, prompts, most, end=1, temperature=2.0, seed=0)
+
+
 def growing(end: float, t: Floats) -> Floats:
     return end - 0.05 * (t / t.max()) ** -0.3 + 0.05
 
@@ -91,7 +125,8 @@ def test_a_frozen_probe_is_judged_within_families_on_other_checkpoints() -> None
     correct = np.array([[0, 1, 0, 1], [1, 1, 0, 1]], dtype=float)
     forecast = np.full((2, 2, 4), np.nan)
     forecast[0] = [[0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.8, 0.9]]
-    watched = Watched("x", (0.1, 1.0), forecast, correct, np.array(["a", "a", "b", "b"]))
+    watched = Watched("x", (0.1, 1.0), forecast, correct, np.array(["a", "a", "b", "b"]), np.arange(4.0))
     assert watched.sources == [0]
     assert watched.area(0, 0) == 1.0
     assert watched.area(0, 1) == 1.0, "only family b has right and wrong answers"
+    assert watched.area_of_difficulty(0) == 0.0, "the later question, the harder one, is the right one"

@@ -34,6 +34,13 @@ def test_ids_are_those_of_the_template_itself(tiny_llama: Path) -> None:
     assert ids.count(tokenizer.bos_token_id) == 1
 
 
+def test_many_prompts_are_rendered_as_each_alone(tiny_llama: Path) -> None:
+    renderer = Renderer(AutoTokenizer.from_pretrained(tiny_llama))
+    talks = [TALK, [{"role": "user", "content": "Hi"}], TALK * 3]
+    assert renderer.render_all(talks) == [renderer.render(talk) for talk in talks]
+    assert renderer.render_all([]) == []
+
+
 def test_template_arguments_reach_the_template_and_the_hash(tiny_llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     plain, thinking = Renderer(tokenizer), Renderer(tokenizer, {"enable_thinking": True})

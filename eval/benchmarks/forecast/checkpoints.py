@@ -12,9 +12,9 @@ import numpy as np
 from eval.benchmarks.forecast.material.answers import (
     MODES,
     PER_FAMILY,
-    TEACH_LARGEST,
     TEACH_PER_FAMILY,
     Exam,
+    drawn_rate,
     graded,
     kwargs,
 )
@@ -32,9 +32,11 @@ from probes.metrics import auroc_within
 
 LARGEST = "ladder-l"
 DIRECT_ONLY = ("direct",)
-"""The largest rung's worked answers would need an hour."""
+"""The largest rung's worked answers take longest by far."""
 CANARY = 100
 N_CANARIES = 20
+DRAWN_PER_FAMILY, N_DRAWN = 60, 5
+"""Questions a family that first checkpoints answer several times, and how often."""
 FIRST = 0.1
 """Share of training from which checkpoints are asked: before, they have seen drills and answer nothing."""
 QUICK = 6, 20
@@ -58,6 +60,8 @@ class Watched:
         True answers.
     families : ndarray of shape (n,)
         Of the questions.
+    difficulty : ndarray of shape (n,)
+        By the questions' own generator, in [0, 1]: what no forecaster is told.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Watched:
     forecast: Floats
     correct: Floats
     families: Floats
+    difficulty: Floats
 
     @property
     def sources(self) -> list[int]:
@@ -74,6 +79,10 @@ class Watched:
     def area(self, source: int, target: int) -> float:
         """AUROC within family of one checkpoint's probe on another's questions."""
         return auroc_within(self.forecast[source, target], self.correct[target], self.families)
+
+    def area_of_difficulty(self, target: int) -> float:
+        """AUROC within family of the easier question being the one that a checkpoint solves."""
+        return auroc_within(-self.difficulty, self.correct[target], self.families)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -91,11 +100,13 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield _own(watched, shape)
     yield _frozen(watched, shape)
     yield _accuracy(watched, setting)
+    if not setting.quick:
+        yield _attainable(runs, watched, setting)
 
 
 def _teach(run: Series, setting: Setting) -> Exam:
     """Questions that probes learn from; no model was taught them, and none of them is asked."""
-    each = QUICK[1] if setting.quick else TEACH_LARGEST if run.name == LARGEST else TEACH_PER_FAMILY
+    each = QUICK[1] if setting.quick else TEACH_PER_FAMILY
     return Exam.draw(each, split="fit")
 
 
@@ -111,7 +122,9 @@ def watch(run: Series, exam: Exam, teach: Exam, mode: str, setting: Setting) -> 
         found = _foreseen(list(folders.values()), exam, teach, mode, kept)
         with whole_file(place) as fresh, fresh.open("wb") as handle:
             np.save(handle, found)
-    return Watched(f"{run.name} {mode}", tuple(folders), np.load(place), correct, np.array(exam.families))
+    difficulty = np.array([question.difficulty for question in exam.questions])
+    name, families = f"{run.name} {mode}", np.array(exam.families)
+    return Watched(name, tuple(folders), np.load(place), correct, families, difficulty)
 
 
 def _foreseen(folders: Sequence[Path], exam: Exam, teach: Exam, mode: str, kept: Path) -> Floats:
@@ -144,6 +157,26 @@ def _own(watched: Sequence[Watched], shape: str) -> Row:
         f" {np.nanmean(first):.3f}"
     )
     return Row(title, reach, measured, bool(np.mean(values) >= 0.80))
+
+
+def _attainable(runs: Sequence[Series], watched: Sequence[Watched], setting: Setting) -> Row:
+    """What somebody who knows the questions, or generates, can tell of the answers."""
+    exam, kept = Exam.draw(DRAWN_PER_FAMILY), setting.work / "forecast" / "answers"
+    drawn, own = [], []
+    for run, mode in [(run, mode) for run in runs for mode in MODES if run.name != LARGEST]:
+        one = next(one for one in watched if one.name == f"{run.name} {mode}")
+        folder = run.folders[one.shares[0]]
+        right, few = one.correct[0, : len(exam)], one.families[: len(exam)]
+        drawn.append(auroc_within(drawn_rate(folder, exam, mode, kept, samples=N_DRAWN), right, few))
+        own.append(auroc_within(one.forecast[0, 0, : len(exam)], right, few))
+    first = [one.area_of_difficulty(0) for one in watched]
+    every = [one.area_of_difficulty(i) for one in watched for i in one.sources]
+    measured = (
+        f"the generator's own difficulty {np.nanmean(every):.3f}, {np.nanmean(first):.3f} at the first tenth;"
+        f" there, share of {N_DRAWN} drawn answers that are right {np.mean(drawn):.3f}, probes of the same"
+        f" {len(drawn)} runs and modes {np.mean(own):.3f} ({len(exam)} questions)"
+    )
+    return Row("checkpoint: AUROC within family of what no forecast may see", "none", measured, None)
 
 
 def _length(watched: Sequence[Watched], name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,15 @@ def canary(forecast: npt.ArrayLike, n: int, *, seed: int = 0) -> npt.NDArray[np.
     size = np.full(n, len(predicted) // n) + (rng.permutation(n) < len(predicted) % n)
     start = np.cumsum(size) - size
     return np.asarray(order[start + rng.integers(size)], dtype=np.intp)
+
+
+def canary_of_tasks(tasks: Sequence[str], n: int, *, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Rows [n] of the questions to grade, each task in its share: before any forecast is there.
+
+    What generates can then answer the canary while the prompts are read. As `canary`, along the tasks
+    instead of the forecasts; each question is as likely as any other.
+    """
+    return canary(np.unique(np.asarray(tasks), return_inverse=True)[1], n, seed=seed)
 
 
 def unaided_accuracy(forecast: npt.ArrayLike, *, coverage: float = 0.95) -> SetAccuracy:

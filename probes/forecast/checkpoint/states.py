@@ -1,4 +1,7 @@
-"""A checkpoint's own activations: every layer's last token and mean, and the last tokens of one layer."""
+"""What a checkpoint makes of a prompt before it answers.
+
+Every layer's last token and mean, the last tokens of one layer, and how sure it is of its first word.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,11 @@ POOLED_TOKENS = 16
 POOLED_DEPTH = 2 / 3
 """How deep in the model it looks."""
 TOKEN_BUDGET = 8192
+TOKEN_BUDGET_CPU = 2048
+"""Of a batch on a processor, whose cache it should not leave; measured on small models."""
+DOUBTS = ("length", "best", "lead", "entropy", "five")
+"""Natural logarithms of the prompt's tokens, of the likeliest first token's probability, of its ratio to the
+second's and of the five likeliest together; and the distribution's entropy in nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +42,13 @@ class States:
         float16 [n, L, 2, d]: last token and mean of each hidden state, embeddings first.
     tail
         float16 [n, T, d]: the last T tokens of one layer, the last first.
+    doubt
+        float32 [n, 5]: see `DOUBTS`; all but the first are 0 where a model has no head.
     """
 
     layers: npt.NDArray[np.float16]
     tail: npt.NDArray[np.float16]
+    doubt: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -45,7 +56,7 @@ class States:
     def take(self, rows: npt.ArrayLike) -> States:
         """Some of the prompts."""
         index = np.asarray(rows)
-        return States(self.layers[index], self.tail[index])
+        return States(self.layers[index], self.tail[index], self.doubt[index])
 
 
 def read_states(
@@ -61,7 +72,7 @@ def read_states(
     Parameters
     ----------
     model
-        Of transformers; its mode is left as it was found.
+        Of transformers, with its head if it has one; its mode is left as it was found.
     tokenizer
         Its own.
     conversations
@@ -82,21 +93,23 @@ def read_states(
         raise UsageError("There is no prompt to read.", param="prompts")
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     renderer = Renderer(tokenizer, template_kwargs, max_tokens=limit)
-    ids = [renderer.cut(renderer.render(as_conversation(one))) for one in conversations]
-    parts: dict[int, tuple[Any, Any]] = {}
+    ids = [renderer.cut(one) for one in renderer.render_all(map(as_conversation, conversations))]
+    parts: dict[int, list[Any]] = {}
     training = model.training
     model.eval()
     try:
-        for batch in plan_batches([len(prompt) for prompt in ids], TOKEN_BUDGET):
-            layers, tail = _forward(model, [ids[i] for i in batch])
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        budget = TOKEN_BUDGET_CPU if on_cpu else TOKEN_BUDGET
+        for batch in plan_batches([len(prompt) for prompt in ids], budget):
+            read = _forward(model, [ids[i] for i in batch])
             for row, i in enumerate(batch):
-                parts[i] = layers[row], tail[row]
+                parts[i] = [part[row] for part in read]
             if progress is not None:
                 progress(len(parts), len(ids))
     finally:
         model.train(training)
-    ordered = [parts[i] for i in range(len(ids))]
-    return States(np.stack([one for one, _ in ordered]), np.stack([one for _, one in ordered]))
+    layers, tail, doubt = zip(*(parts[i] for i in range(len(ids))), strict=True)
+    return States(np.stack(layers), np.stack(tail), np.stack(doubt))
 
 
 def read_folder(
@@ -113,7 +126,7 @@ def read_folder(
 
     teacher = Teacher(folder, device=device, dtype=dtype)
     return read_states(
-        teacher.model.base_model,
+        teacher.model,
         teacher.tokenizer,
         conversations,
         template_kwargs=template_kwargs,
@@ -121,7 +134,7 @@ def read_folder(
     )
 
 
-def _forward(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+def _forward(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
     device = next(model.parameters()).device
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     inputs = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
@@ -129,7 +142,7 @@ def _forward(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         inputs[row, : len(prompt)] = torch.tensor(prompt)
     mask = (torch.arange(inputs.shape[1]) < lengths[:, None]).long()
     with torch.no_grad():
-        hidden = model(
+        hidden = model.base_model(
             input_ids=inputs.to(device),
             attention_mask=mask.to(device),
             output_hidden_states=True,
@@ -139,7 +152,21 @@ def _forward(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         layers = torch.stack([pick(states, lengths, ("last", "mean")) for states in hidden], dim=1)
         names = ["last", *(f"last-{k}" for k in range(1, POOLED_TOKENS))]
         tail = pick(hidden[round(POOLED_DEPTH * (len(hidden) - 1))], lengths, names)
-    if not (torch.isfinite(layers).all() and torch.isfinite(tail).all()):
+        doubt = _doubt(model.get_output_embeddings(), layers[:, -1, 0], lengths)
+    if not all(torch.isfinite(part).all() for part in (layers, tail, doubt)):
         raise BackendError("The checkpoint's activations are not finite", hint="Load it in float32.")
     top = float(np.finfo(np.float16).max)
-    return tuple(part.clamp(-top, top).half().cpu().numpy() for part in (layers, tail))
+    layers, tail = (part.clamp(-top, top).half() for part in (layers, tail))
+    return layers.cpu().numpy(), tail.cpu().numpy(), doubt.cpu().numpy()
+
+
+def _doubt(head: Any, last: Any, lengths: Any) -> Any:
+    """`DOUBTS` of each prompt, float32 [n, 5], from the states [n, d] that the head would read."""
+    length = lengths.log()[:, None]
+    if head is None:
+        return torch.cat([length, length.new_zeros(len(length), len(DOUBTS) - 1)], dim=1)
+    nats = torch.log_softmax(head(last.to(head.weight.dtype)).float(), dim=-1)
+    best = nats.topk(min(5, nats.shape[-1]), dim=-1).values
+    entropy = -(nats.exp() * nats).sum(dim=-1)
+    told = [best[:, 0], best[:, 0] - best[:, 1], entropy, best.logsumexp(dim=-1)]
+    return torch.cat([length, torch.stack(told, dim=1)], dim=1)

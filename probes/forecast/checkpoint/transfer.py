@@ -19,7 +19,7 @@ from probes.estimators.outcomes import as_targets
 from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import fit_logistic, sigmoid
 from probes.forecast.checkpoint.pooling import AttentionPooling, fit_pooling
-from probes.forecast.checkpoint.states import States
+from probes.forecast.checkpoint.states import DOUBTS, States
 from probes.metrics import auroc, auroc_within
 from probes.splits import grouped_folds
 
@@ -31,6 +31,8 @@ SPREADS = (0.03, 0.1, 0.3, 1.0)
 """Prior standard deviations of a standardised coordinate's weight that are tried."""
 N_FOLDS = 5
 LEAST_QUESTIONS = 20
+TINY = 1e-9
+"""Spread below which a feature counts for nothing."""
 
 
 def _last(states: States) -> npt.NDArray[np.float32]:
@@ -45,10 +47,17 @@ def _layers(states: States) -> npt.NDArray[np.float32]:
     return states.layers[:, 1:].reshape(len(states), -1).astype(np.float32)
 
 
+def _doubt(states: States) -> npt.NDArray[np.float32]:
+    every = states.layers.reshape(len(states), -1).astype(np.float32)
+    return np.concatenate([states.doubt, every], axis=1)
+
+
 VIEWS: Mapping[str, Callable[[States], npt.NDArray[np.float32]]] = MappingProxyType(
-    {"last": _last, "mean": _mean, "layers": _layers}
+    {"last": _last, "mean": _mean, "layers": _layers, "doubt": _doubt}
 )
 """What each linear probe reads, the simplest first."""
+LEADING = MappingProxyType({"doubt": len(DOUBTS)})
+"""How many of a view's features, the first, stand beside its principal coordinates and not among them."""
 ATTENTION = "attention"
 LADDER = (*VIEWS, ATTENTION)
 
@@ -73,7 +82,7 @@ class LinearReading:
                 hint="A probe fits checkpoints of the same training run only.",
             )
         mean, scale = (features.mean(axis=0), features.std(axis=0)) if centre else (self.mean, self.scale)
-        ratio = np.where(scale > 1e-9, 1 / np.maximum(scale, 1e-9), 0.0)
+        ratio = np.where(scale > TINY, 1 / np.maximum(scale, TINY), 0.0)
         return np.asarray(((features - mean) * ratio) @ self.weights + self.offset)
 
 
@@ -237,17 +246,22 @@ def _out_of_fold(name: str, states: States, rate: Floats, weight: Floats, fold: 
 def _fit(name: str, states: States, rate: Floats, weight: Floats) -> Reading:
     if name == ATTENTION:
         return fit_pooling(states.tail.astype(np.float32), rate, weight)
-    features = VIEWS[name](states)
-    coordinates = Coordinates.fit(features, max_rank=min(MAX_RANK, max(1, len(rate) // 3)))
+    features, first = VIEWS[name](states), LEADING.get(name, 0)
+    own, rest = features[:, :first], features[:, first:]
+    coordinates = Coordinates.fit(rest, max_rank=min(MAX_RANK, max(1, len(rate) // 3)))
     rank = min(coordinates.rank, MAX_RANK, max(1, len(rate) // 3))
     spread = np.sqrt(coordinates.spectrum[:rank] / coordinates.n_rows)
-    z = coordinates.transform(features)[:, :rank] / spread
-    solved = _solve(z.astype(np.float64), spread / spread[0], rate, weight)
+    mean, scale = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
+    ratio = np.where(scale > TINY, 1 / np.maximum(scale, TINY), 0.0)
+    z = np.column_stack([(own - mean) * ratio, coordinates.transform(rest)[:, :rank] / spread])
+    relative = np.concatenate([np.ones(first), spread / spread[0]])
+    solved = _solve(z.astype(np.float64), relative, rate, weight)
     maps = np.zeros(coordinates.rank)
-    maps[:rank] = solved[1:] / spread
-    weights = coordinates.basis.astype(np.float64) @ maps
-    scale = np.where(np.isfinite(coordinates.scale), coordinates.scale, 0.0)
-    return LinearReading(name, weights, float(solved[0]), coordinates.mean, scale)
+    maps[:rank] = solved[1 + first :] / spread
+    weights = np.concatenate([solved[1 : 1 + first], coordinates.basis.astype(np.float64) @ maps])
+    flat = np.where(np.isfinite(coordinates.scale), coordinates.scale, 0.0)
+    mean, scale = np.concatenate([mean, coordinates.mean]), np.concatenate([scale, flat])
+    return LinearReading(name, weights, float(solved[0]), mean, scale)
 
 
 def _solve(z: Floats, relative: Floats, rate: Floats, weight: Floats) -> Floats:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import DataError, UsageError
-from probes.forecast.checkpoint.powered import canary, set_accuracy, unaided_accuracy
+from probes.forecast.checkpoint.powered import canary, canary_of_tasks, set_accuracy, unaided_accuracy
 from probes.forecast.rank.proxies import (
     PROXIES,
     STATISTICS,
@@ -57,6 +57,17 @@ def test_all_right_or_all_wrong_keeps_a_wide_interval(n: int, value: int, random
     found = set_accuracy(forecast, np.arange(n), np.full(n, float(value)))
     assert 0 <= found.low <= found.value <= found.high <= 1
     assert found.high - found.low >= min(1.0, 3 / n) - 1e-9, "the rule of three, cut at one end only"
+
+
+def test_a_canary_of_tasks_holds_each_in_its_share_and_any_question_as_likely() -> None:
+    tasks = ["a"] * 60 + ["b"] * 30 + ["c"] * 10
+    many = [canary_of_tasks(tasks, 20, seed=seed) for seed in range(2000)]
+    for rows in many[:50]:
+        held = [tasks[i] for i in rows]
+        assert len(set(rows.tolist())) == 20
+        assert [held.count(name) for name in "abc"] == [12, 6, 2]
+    counts = np.bincount(np.concatenate(many), minlength=100)
+    assert np.abs(counts / 2000 - 0.2).max() < 0.05
 
 
 @settings(max_examples=100, deadline=None)

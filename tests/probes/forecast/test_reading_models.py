@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 
 from probes.errors import ArtefactError, DataError, UsageError
 from probes.forecast.checkpoint.callback import ForecastCallback
-from probes.forecast.checkpoint.states import States, read_folder
+from probes.forecast.checkpoint.states import DOUBTS, States, read_folder
 from probes.forecast.checkpoint.transfer import LADDER, agreement, fit_probe
 from probes.forecast.rank import statistics
 from probes.forecast.rank.proxies import PROXIES, STATISTICS
@@ -109,7 +110,8 @@ def world(n: int, seed: int = 0, width: int = 12) -> tuple[States, np.ndarray, n
     logit = 2.5 * layers[:, -1, 0, 0]
     chance = 1 / (1 + np.exp(-logit))
     rate = rng.binomial(5, chance) / 5
-    return States(layers.astype(np.float16), tail.astype(np.float16)), rate, chance
+    doubt = rng.normal(size=(n, len(DOUBTS))).astype(np.float32)
+    return States(layers.astype(np.float16), tail.astype(np.float16), doubt), rate, chance
 
 
 def test_the_simplest_probe_that_does_as_well_is_kept_and_transfers_frozen() -> None:
@@ -120,7 +122,7 @@ def test_the_simplest_probe_that_does_as_well_is_kept_and_transfers_frozen() -> 
     later, _, chance = world(300, seed=1)
     success = probe.predict(later)
     assert np.corrcoef(success, chance)[0, 1] > 0.97
-    drifted = States((3 * later.layers + 1).astype(np.float16), later.tail)
+    drifted = replace(later, layers=(3 * later.layers + 1).astype(np.float16))
     assert np.corrcoef(probe.predict(drifted, centre=True), chance)[0, 1] > 0.95
     assert agreement(probe.out_of_fold, rate, ["a"] * 400)["auroc_within"] > 0.8
 
@@ -132,10 +134,31 @@ def test_attention_finds_the_token_that_tells() -> None:
     place, sign = rng.integers(0, 16, 500), rng.choice([-1.0, 1.0], 500)
     tail[np.arange(500), place, 0] += 8  # marks the token to read
     tail[np.arange(500), place, 1] += 4 * sign
-    marked = States(states.layers, tail.astype(np.float16))
+    marked = replace(states, tail=tail.astype(np.float16))
     probe = fit_probe(marked, (sign > 0).astype(float))
     assert probe.chosen == "attention"
     assert agreement(probe.out_of_fold, sign > 0)["auroc"] > 0.9
+
+
+def test_doubt_is_told_by_the_models_own_first_word(tiny_llama: Path) -> None:
+    teacher, states = Teacher(tiny_llama), read_folder(tiny_llama, ASKED)
+    for conversation, row in zip(ASKED, states.doubt, strict=True):
+        ids = teacher.tokenizer.apply_chat_template(
+            conversation, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
+        with torch.no_grad():
+            p = torch.softmax(teacher.model(ids).logits[0, -1].double(), dim=-1).numpy()
+        best = np.sort(p)[::-1]
+        told = [np.log(ids.shape[1]), np.log(best[0]), np.log(best[0] / best[1]), -(p @ np.log(p))]
+        np.testing.assert_allclose(row, [*told, np.log(best[:5].sum())], rtol=1e-3, atol=1e-4)
+
+
+def test_a_probe_reads_doubt_that_no_direction_of_the_activations_shows() -> None:
+    states, _, _ = world(500)
+    right = states.doubt[:, 1] > 0
+    probe = fit_probe(states, right.astype(float))
+    assert probe.chosen == "doubt"
+    assert agreement(probe.out_of_fold, right)["auroc"] > 0.9
 
 
 @pytest.mark.parametrize(
