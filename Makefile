@@ -36,7 +36,7 @@ demo: setup
 	@$(BIN)/foresight ladder demo $(if $(JSON),--json $(JSON)) $(if $(EXIT),--exit)
 
 figures: setup
-	@$(BIN)/foresight ladder demo --questions 6000 --seed 59 --exit --json docs/figures.json --pictures docs
+	@$(BIN)/foresight ladder demo --questions 6000 --seed 67 --exit --json docs/figures.json --pictures docs
 
 test: setup clients
 	@$(PYTHON) requirements/preflight.py --tests

@@ -1,4 +1,4 @@
-"""Which rule serves a pool: those with a knob, each with its knob set, compared on the calibration split."""
+"""Which rule serves a pool: those with a knob, each with its knob set, compared on queries held out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIMPLEST = (CheapestLikely.rule, Tolerance.rule, Utility.rule, QualityFloor.rule
 
 @dataclass(frozen=True)
 class Compared:
-    """A rule with its knob set, on the calibration split.
+    """A rule with its knob set, on the queries that it was set on.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def compare(
     settings : mapping of str to Setting
         At least one rule.
     table : CandidateTable
-        Predictions for the calibration split.
+        Predictions for the queries that the knobs were set on.
     outcome : Outcome
         What happened there.
     best : int

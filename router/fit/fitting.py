@@ -1,8 +1,9 @@
 """From graded outcomes and activations to a router and a report: four grouped splits, nothing seen twice.
 
 ``train`` and ``select`` fit the probes (slices of the scout, strengths and shrinkage are chosen by grouped
-folds), ``calibrate`` maps scores to probabilities, sets the policies' knobs and says which rule serves,
-``test`` is only reported.
+folds), ``calibrate`` maps scores to probabilities. The policies' knobs are set, and the rule that serves is
+chosen, on ``calibrate`` and, as the folds foresaw them, on the fitting queries: a knob is as uncertain as the
+queries that it is set on are few. Guarantees rest on ``calibrate`` alone; ``test`` is only reported.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def fit_router(
     seed : int
         Of splits and folds.
     drop : float
-        Accuracy that the rules may lose against the best single candidate, on the calibration split.
+        Accuracy that the rules may lose against the best single candidate, on queries held out.
     progress : callable, optional
         Told (done, all) after each step.
 
@@ -106,22 +107,25 @@ def fit_router(
     told(2, steps)
     fitting = data.take(rows)
     calibrating, testing = data.take(split["calibrate"]), data.take(split["test"])
-    scorer, selection = fit_scorer(fitting, calibrating, seed)
+    trained = fit_scorer(fitting, calibrating, seed)
+    scorer = trained.scorer
     told(3, steps)
     table, outcome = _predictions(pool, scorer, calibrating)
+    wide = _joined(_predictions(pool, scorer, fitting, trained.held_out), (table, outcome))
     best = int(np.nanmean(fitting.correct, axis=0).argmax())
-    settings = {policy.rule: set_knob(policy, table, outcome, best, drop=drop) for policy in _knobbed(pool)}
+    settings = {policy.rule: set_knob(policy, *wide, best, drop=drop) for policy in _knobbed(pool)}
     floor = certify(pool.names[best], table, outcome, groups=calibrating.groups)
     settings[floor.policy.rule] = floor
-    scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok, calibrating.prompt_tokens)
-    compared = compare(settings, table, outcome, best, scout_usd)
+    tokens = np.concatenate([fitting.prompt_tokens, calibrating.prompt_tokens])
+    scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok, tokens)
+    compared = compare(settings, *wide, best, scout_usd)
     fitted = _fitted(pool, calibrating, outcome, best, settings, compared)
     told(4, steps)
     report = _report(pool, scorer, testing, split, fitted, settings, compared, seed)
     record = {
         "splits": _hashes(data.groups, split),
         "seed": seed,
-        "selection": selection | slices,
+        "selection": trained.record | slices,
         "metrics": report.to_dict(),
     }
     told(steps, steps)
@@ -134,13 +138,28 @@ def _knobbed(pool: Pool) -> list[Policy]:
     return [CheapestLikely(), Tolerance(), Utility(1.0, latency)]
 
 
-def _predictions(pool: Pool, scorer: Scorer, data: Data) -> tuple[CandidateTable, Outcome]:
-    """What the router would have believed about queries, and what happened."""
+def _predictions(
+    pool: Pool, scorer: Scorer, data: Data, success: Floats | None = None
+) -> tuple[CandidateTable, Outcome]:
+    """What the router would have believed about queries, and what happened; `success` instead of its own."""
     scores = scorer.score(data.features)
     lengths = np.asarray(scores.output_tokens, dtype=np.float64)
     cost = expected_cost_usd(pool.prices, data.prompt_tokens, lengths)
-    table = CandidateTable(np.asarray(scores.success, dtype=np.float64), cost, pool.names)
+    believed = scores.success if success is None else success
+    table = CandidateTable(np.asarray(believed, dtype=np.float64), cost, pool.names)
     return table, Outcome.of(table, data.correct, data.cost_usd)
+
+
+def _joined(*parts: tuple[CandidateTable, Outcome]) -> tuple[CandidateTable, Outcome]:
+    """Several splits as one."""
+    tables, outcomes = zip(*parts, strict=True)
+    table = CandidateTable(
+        np.concatenate([table.success for table in tables]),
+        np.concatenate([table.cost_usd for table in tables]),
+        tables[0].names,
+    )
+    columns = ("correct", "cost_usd", "known")
+    return table, Outcome(*(np.concatenate([getattr(each, name) for each in outcomes]) for name in columns))
 
 
 def _fitted(

@@ -1,4 +1,4 @@
-"""A policy's knob, chosen on the calibration split: as cheap as the accuracy that must be kept allows."""
+"""A policy's knob, chosen on queries held out: as cheap as the accuracy that must be kept allows."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Setting:
     knob : float
         The knob's value.
     accuracy, cost_usd : float
-        On the calibration split; cost is per query.
+        On the queries that it was set on; cost is per query.
     target : float
         The accuracy that was asked for.
     """
@@ -82,7 +82,7 @@ class Setting:
 
     @property
     def reached(self) -> bool:
-        """Whether the calibration split reaches the target."""
+        """Whether the target is reached there."""
         return self.accuracy >= self.target
 
 
@@ -96,7 +96,7 @@ def set_knob(
     policy : Policy
         One that has a knob.
     table : CandidateTable
-        Predictions for the calibration split.
+        Predictions for queries that no probe was fitted on.
     outcome : Outcome
         What happened there.
     best : int

@@ -55,9 +55,9 @@ class Routed:
     Attributes
     ----------
     knob : float
-        As chosen on the calibration split.
+        As chosen on queries held out from the fit.
     reached : bool
-        Whether the calibration split reached its target.
+        Whether its target was reached there.
     static : bool
         Whether the router uses the best single candidate instead, because the rule did not surely pay.
     accuracy, cost_usd : float
@@ -103,9 +103,9 @@ class FitReport:
     routed : mapping of str to Routed
         Every rule that has a knob.
     rule : str
-        The rule that a pool's ``fitted`` stands for; chosen on the calibration split.
+        The rule that a pool's ``fitted`` stands for; chosen on queries held out.
     compared : mapping of str to Compared
-        The rules on the calibration split.
+        The rules on the queries that they were chosen on.
     """
 
     queries: Mapping[str, int]

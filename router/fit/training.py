@@ -49,7 +49,26 @@ class Data:
         return Data(**{name: value[rows] for name, value in vars(self).items()})
 
 
-def fit_scorer(fitting: Data, calibrating: Data, seed: int) -> tuple[Scorer, dict[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A scorer, and what it would have said of the queries that it was fitted on.
+
+    Attributes
+    ----------
+    scorer : Scorer
+        Fitted.
+    held_out : ndarray of shape (n, K)
+        Success of the fitting queries, each by probes that were fitted without it.
+    record : dict
+        What the bank and the calibrator chose, as JSON knows it.
+    """
+
+    scorer: Scorer
+    held_out: Floats
+    record: dict[str, Any]
+
+
+def fit_scorer(fitting: Data, calibrating: Data, seed: int) -> Trained:
     """Fit a scorer.
 
     Parameters
@@ -60,11 +79,6 @@ def fit_scorer(fitting: Data, calibrating: Data, seed: int) -> tuple[Scorer, dic
         Other queries, for calibration and for the threshold of novelty.
     seed : int
         Of the folds.
-
-    Returns
-    -------
-    Scorer, dict
-        And what the bank and the calibrator chose, as JSON knows it.
     """
     x = fitting.features
     coordinates = Coordinates.fit(x, seed=seed)
@@ -83,4 +97,5 @@ def fit_scorer(fitting: Data, calibrating: Data, seed: int) -> tuple[Scorer, dic
     )
     novelty = Novelty(seed=seed).fit(x, calibrating.features, coordinates=coordinates)
     scorer = Scorer.assemble(bank, calibrator=calibrator, length=length, novelty=novelty)
-    return scorer, {"bank": bank.record_, "calibration": list(calibrator.kinds)}
+    record = {"bank": bank.record_, "calibration": list(calibrator.kinds)}
+    return Trained(scorer, calibrator.transform(bank.held_out_), record)

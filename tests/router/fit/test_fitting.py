@@ -78,7 +78,7 @@ def test_the_report_tells_what_the_probes_know_and_what_routing_saves(fit: tuple
 
 
 def test_easy_questions_go_to_cheap_candidates_and_hard_ones_to_dear_ones(router: Router) -> None:
-    easy, hard = router.decide_many(["question a: -2.0", "question b: 1.5"])
+    easy, hard = router.decide_many(["question a: -2.6", "question b: 1.5"])
 
     assert easy.candidate == "s"
     assert hard.candidate != "s"
