@@ -71,8 +71,9 @@ class Projector:
         return Projection(values, np.asarray((features * features) @ self.precision, dtype=np.float32))
 
     def weights(self) -> dict[str, Floats32]:
-        """What `project` multiplies with, by name."""
-        return {"matrix": self.matrix, "offset": self.offset, "precision": self.precision}
+        """What `project` multiplies with, by name; row by row in memory, as files hold arrays."""
+        matrix = np.ascontiguousarray(self.matrix)
+        return {"matrix": matrix, "offset": self.offset, "precision": self.precision}
 
 
 def _placed(probes: LinearProbes, novelty: Novelty) -> tuple[tuple[Placed, ...], Floats, Floats]:
