@@ -19,8 +19,8 @@ from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.solving.regression import STRENGTHS
 from probes.estimators.view import Gain, View, gain_of
-from probes.scoring.canary import Canary
-from probes.scoring.onboarding import add_candidate, refit_candidate
+from probes.scoring.newcomer.canary import Canary
+from probes.scoring.newcomer.onboarding import add_candidate, refit_candidate
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]
@@ -181,7 +181,7 @@ class ProbeBank(BaseEstimator):
         pool_correct: npt.ArrayLike | None = None,
         expected_rate: float | None = None,
     ) -> tuple[ProbeBank, Canary]:
-        """A bank with one candidate more: only its level and slopes are fitted (`probes.scoring.onboarding`).
+        """A bank with one candidate more: only its level and slopes are fitted (`probes.scoring.newcomer`).
 
         Parameters
         ----------

@@ -14,10 +14,10 @@ from probes.errors import ArtefactError, DataError
 from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import as_targets
 from probes.scoring.calibration import Calibrator, Curve
-from probes.scoring.canary import Canary
 from probes.scoring.length import LengthHead, Lengths
+from probes.scoring.newcomer.canary import Canary
+from probes.scoring.newcomer.onboarding import add_candidate, refit_line
 from probes.scoring.novelty import Novelty
-from probes.scoring.onboarding import add_candidate, refit_line
 from probes.scoring.parts import read_parts, write_parts
 from probes.scoring.projector import Projector
 from probes.scoring.scores import Projection, ScoreTable
@@ -126,7 +126,7 @@ class Scorer:
         expected_rate: float | None = None,
         seed: int = 0,
     ) -> tuple[Scorer, Canary]:
-        """A scorer with one candidate more, from few labels or none; see `probes.scoring.onboarding`.
+        """A scorer with one candidate more, from few labels or none; see `probes.scoring.newcomer`.
 
         Parameters
         ----------

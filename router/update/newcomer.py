@@ -1,7 +1,7 @@
 """A new candidate joins a fitted router, or a new checkpoint takes an old one's place: few labels, or none.
 
 What the probes know of difficulty holds for candidates that they have never seen; only a level and slopes
-are new (`probes.scoring.onboarding`). The policies' knobs stay as they were set for the old pool.
+are new (`probes.scoring.newcomer.onboarding`). The policies' knobs stay as they were set for the old pool.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 
 from probes.errors import DataError, UsageError
 from probes.estimators.solving.logistic import sigmoid
-from probes.scoring.canary import Canary
-from probes.scoring.onboarding import Prior, fit_line, fit_newcomer, prior_of
+from probes.scoring.newcomer.canary import Canary
+from probes.scoring.newcomer.onboarding import Prior, fit_line, fit_newcomer, prior_of
+from probes.scoring.newcomer.surprise import surprise_of
 from probes.scoring.scorer import Scorer
-from probes.scoring.surprise import surprise_of
 from router.configuration.pool import Pool
 from router.fitted import Fitted
 from router.policies.table import Floats, Ints
@@ -297,7 +297,7 @@ def _rate(success: Floats, shift: float) -> float:
 
 
 def _prior_rate(prior: Prior) -> float:
-    """Mean success by the prior, scores taken as normal; source as in `probes.scoring.onboarding`."""
+    """Mean success by the prior, scores taken as normal; source as in `probes.scoring.newcomer`."""
     variance = float(prior.mean[1:] @ prior.mean[1:])
     return float(sigmoid(prior.mean[0] / np.sqrt(1 + np.pi * variance / 8)))
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from probes.errors import DataError, UsageError
 from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import brier, ece, log_loss
-from probes.scoring.canary import Canary
-from probes.scoring.onboarding import Line, refit_line
+from probes.scoring.newcomer.canary import Canary
+from probes.scoring.newcomer.onboarding import Line, refit_line
 from probes.splits import grouped_folds
 from router.router import Router
 

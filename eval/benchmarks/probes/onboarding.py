@@ -16,8 +16,8 @@ from probes.estimators.bank import ProbeBank
 from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc
-from probes.scoring.onboarding import add_candidate
-from probes.scoring.spread import spread_rows
+from probes.scoring.newcomer.onboarding import add_candidate
+from probes.scoring.newcomer.spread import spread_rows
 
 LABELS = (0, 20, 50, 200)
 DRAWS = 10

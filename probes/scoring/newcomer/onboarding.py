@@ -17,8 +17,8 @@ from probes.errors import UsageError
 from probes.estimators.linear import LinearProbes
 from probes.estimators.outcomes import as_targets
 from probes.estimators.solving.logistic import fit_logistic
-from probes.scoring.canary import Canary, canary_of
-from probes.scoring.surprise import Surprise, surprise_of
+from probes.scoring.newcomer.canary import Canary, canary_of
+from probes.scoring.newcomer.surprise import Surprise, surprise_of
 
 Floats = npt.NDArray[np.float64]
 

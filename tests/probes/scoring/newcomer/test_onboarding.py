@@ -11,7 +11,7 @@ from probes.errors import UsageError
 from probes.estimators.bank import ProbeBank
 from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc
-from probes.scoring.spread import spread_rows
+from probes.scoring.newcomer.spread import spread_rows
 from tests.probes.worlds import make_world
 
 WORLD = make_world(4000, candidates=8, rank=1)
