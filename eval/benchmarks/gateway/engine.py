@@ -3,7 +3,8 @@
 Two gateways are started as processes, each with one vLLM server of the same small model on a core of its
 own: one server is plain, one has the probe. Requests take turns in an order drawn anew each time, so that
 whatever else the machine does, and whoever was asked before, meets all alike. The router is fitted on
-outcomes drawn at random: only time is measured here, and fixed policies say who answers.
+outcomes drawn at random: only time is measured here, and fixed policies say who answers. A third model, of
+the ladder's kind but larger and with random weights, shows what becomes of the ratios as models grow.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ from eval.benchmarks.gateway.rig.stand import Stand, run, serving
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.questions import stream
 from probes.errors import BackendError
+from router.configuration.paths import packaged_folder
 
 MODELS = ("ladder-m", "ladder-l")
+LARGER, LARGER_TURNS = "random-13m", 60
+"""A model that says nothing sensible, and how often it is asked."""
+SIZES = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12}
+SERVED = "scout"
+"""Name of the model at every server."""
 CALLS = ("direct", "chosen", "other", "prefill")
 N_WARM = 5
 """Turns before those that count."""
@@ -56,36 +63,46 @@ class Turn:
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Prompt computed once, first token, decode speed; then the time that another one's answer waits."""
-    for model in MODELS[:1] if setting.quick else MODELS:
-        folder = setting.work / "gateway-engine" / model
-        _write_outcomes(folder / "outcomes")
-        plain_pool, router = _write_pool(folder / "plain.yaml", model, None), folder / "router"
-        run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
-        with serving(plain_pool, router, "none", folder / "plain") as plain:
-            pool = _write_pool(folder / "engine.yaml", model, f"{plain.vllm}/v1")
-            with serving(pool, router, "engine", folder / "engine") as engine:
-                yield from asyncio.run(_measure(plain, engine, model, 10 if setting.quick else 120))
+    if setting.quick:
+        yield from _of(MODELS[0], MODELS[0], 10, setting)
+        return
+    for model in MODELS:
+        yield from _of(model, model, 120, setting)
+    yield from _of(
+        LARGER, str(_write_larger(setting.work / "gateway-engine" / LARGER)), LARGER_TURNS, setting
+    )
 
 
-async def _measure(plain: Stand, engine: Stand, model: str, n: int) -> list[Row]:
+def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
+    """The rows of one model, by its name or folder."""
+    folder = setting.work / "gateway-engine" / name
+    _write_outcomes(folder / "outcomes")
+    plain_pool, router = _write_pool(folder / "plain.yaml", model, None), folder / "router"
+    run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
+    with serving(plain_pool, router, "none", folder / "plain") as plain:
+        pool = _write_pool(folder / "engine.yaml", model, f"{plain.vllm}/v1")
+        with serving(pool, router, "engine", folder / "engine") as engine:
+            measured = asyncio.run(_measure(plain, engine, turns))
+    return [replace(row, what=f"{name} through the engine probe, {row.what}") for row in measured]
+
+
+async def _measure(plain: Stand, engine: Stand, n: int) -> list[Row]:
     turns = []
     texts, rng = prompts(len(CALLS) * (n + N_WARM)), Random(0)
     async with aiohttp.ClientSession() as http:
         for _ in range(n + N_WARM):
             asked = {name: next(texts) for name in rng.sample(CALLS, len(CALLS))}
-            turns.append(await _turn(http, plain, engine, model, asked))
-    return _rows(turns[N_WARM:], model)
+            turns.append(await _turn(http, plain, engine, asked))
+    return _rows(turns[N_WARM:])
 
 
-async def _turn(
-    http: aiohttp.ClientSession, plain: Stand, engine: Stand, model: str, asked: Mapping[str, str]
-) -> Turn:
+async def _turn(http: aiohttp.ClientSession, plain: Stand, engine: Stand, asked: Mapping[str, str]) -> Turn:
     """One of each, in the order in which their prompts are given."""
     ways = {
         "chosen": (engine.gateway, "auto:own", N_TOKENS),
         "other": (engine.gateway, "auto:elsewhere", N_TOKENS),
-        "direct": (plain.vllm, model, N_TOKENS),
-        "prefill": (engine.vllm, model, 1),
+        "direct": (plain.vllm, SERVED, N_TOKENS),
+        "prefill": (engine.vllm, SERVED, 1),
     }
     timings, tokens = {}, 0.0
     for name, text in asked.items():
@@ -97,16 +114,13 @@ async def _turn(
     return Turn(timings, tokens)
 
 
-def _rows(turns: Sequence[Turn], model: str) -> list[Row]:
+def _rows(turns: Sequence[Turn]) -> list[Row]:
     direct, chosen, other, prefill = ([turn.timings[name] for turn in turns] for name in CALLS)
     return [
-        replace(row, what=f"{model} through the engine probe, {row.what}")
-        for row in (
-            _once(chosen, [turn.computed_tokens for turn in turns]),
-            _first_token(direct, chosen),
-            _decode(direct, chosen),
-            _another(direct, other, prefill),
-        )
+        _once(chosen, [turn.computed_tokens for turn in turns]),
+        _first_token(direct, chosen),
+        _decode(direct, chosen),
+        _another(direct, other, prefill),
     ]
 
 
@@ -248,7 +262,7 @@ def _write_pool(path: Path, model: str, elsewhere: str | None) -> Path:
     candidates = [
         {
             "name": name,
-            "model": model,
+            "model": SERVED,
             "backend": name if name in backends else "own",
             "price": {"usd_per_mtok_in": usd, "usd_per_mtok_out": usd},
             "context_tokens": MAX_TOKENS,
@@ -261,6 +275,21 @@ def _write_pool(path: Path, model: str, elsewhere: str | None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(pool, indent=2), encoding="utf-8")  # JSON is YAML
     return path
+
+
+def _write_larger(folder: Path) -> Path:
+    """A folder with a model of 13 million random weights and the ladder's tokeniser."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    if not (folder / "model.safetensors").is_file():
+        like = packaged_folder(MODELS[-1])
+        config = AutoConfig.from_pretrained(like, local_files_only=True, **SIZES)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(like, local_files_only=True).save_pretrained(folder)
+    return folder
 
 
 def _core(place: int) -> str:
