@@ -27,7 +27,7 @@ from router.fit.guarantee import certify
 from router.fit.knob import DROP, Outcome, Setting, set_knob
 from router.fit.report import FitReport, candidate_report, oracle_point, routed_report, single_points
 from router.fit.slices import choose_slices, is_open
-from router.fit.training import Data, fit_scorer
+from router.fit.training import Data, Trained, fit_scorer
 from router.fitted import Fitted
 from router.policies import CandidateTable, CheapestLikely, Policy, Tolerance, Utility
 from router.policies.table import Floats, Ints
@@ -110,16 +110,9 @@ def fit_router(
     trained = fit_scorer(fitting, calibrating, seed)
     scorer = trained.scorer
     told(3, steps)
-    table, outcome = _predictions(pool, scorer, calibrating)
-    wide = _joined(_predictions(pool, scorer, fitting, trained.held_out), (table, outcome))
     best = int(np.nanmean(fitting.correct, axis=0).argmax())
-    settings = {policy.rule: set_knob(policy, *wide, best, drop=drop) for policy in _knobbed(pool)}
-    floor = certify(pool.names[best], table, outcome, groups=calibrating.groups)
-    settings[floor.policy.rule] = floor
-    tokens = np.concatenate([fitting.prompt_tokens, calibrating.prompt_tokens])
-    scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok, tokens)
-    compared = compare(settings, *wide, best, scout_usd)
-    fitted = _fitted(pool, calibrating, outcome, best, settings, compared)
+    settings, compared = _set_knobs(pool, trained, fitting, calibrating, best, drop)
+    fitted = _fitted(pool, calibrating, _predictions(pool, scorer, calibrating)[1], best, settings, compared)
     told(4, steps)
     report = _report(pool, scorer, testing, split, fitted, settings, compared, seed)
     record = {
@@ -130,6 +123,20 @@ def fit_router(
     }
     told(steps, steps)
     return Router(pool, scorer, fitted, identity, record=record), report
+
+
+def _set_knobs(
+    pool: Pool, trained: Trained, fitting: Data, calibrating: Data, best: int, drop: float
+) -> tuple[dict[str, Setting], Comparison]:
+    """Every rule with its knob set, and which of them serves."""
+    table, outcome = _predictions(pool, trained.scorer, calibrating)
+    wide = _joined(_predictions(pool, trained.scorer, fitting, trained.held_out), (table, outcome))
+    settings = {policy.rule: set_knob(policy, *wide, best, drop=drop) for policy in _knobbed(pool)}
+    floor = certify(pool.names[best], table, outcome, groups=calibrating.groups)
+    settings[floor.policy.rule] = floor
+    tokens = np.concatenate([fitting.prompt_tokens, calibrating.prompt_tokens])
+    scout_usd = scout_cost_usd(pool.scout.price_usd_per_mtok, tokens)
+    return settings, compare(settings, *wide, best, scout_usd)
 
 
 def _knobbed(pool: Pool) -> list[Policy]:
