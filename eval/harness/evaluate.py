@@ -57,7 +57,7 @@ def evaluate(
         Price of the scout's prefill; charged to every router that uses it.
     routers : sequence of str, optional
         Names from `eval.harness.contestants`; by default all that the scout allows but those of the
-        literature (``PUBLISHED`` there). ``["all"]`` is all that the scout allows.
+        literature (``PUBLISHED`` there). With ``all`` among them, all that the scout allows.
     seeds : int or sequence of int
         How many splits, or which.
     tolerance : float
@@ -110,14 +110,16 @@ def evaluate(
 
 
 def _names(routers: Sequence[str] | None, has_scout: bool) -> list[str]:
-    if routers is None or list(routers) == ["all"]:
+    if routers is None or "all" in routers:
         left_out = PUBLISHED if routers is None else ()
         some = [name for name in (*ROUTERS, *MIXTURES) if name not in left_out]
         return [name for name in some if has_scout or name not in NEEDS_SCOUT]
     for name in routers:
         if name not in ROUTERS and name not in MIXTURES:
             known = ", ".join((*ROUTERS, *MIXTURES))
-            raise UsageError(f"There is no router {name!r}.", param="routers", hint=f"Choose from: {known}.")
+            raise UsageError(
+                f"There is no router {name!r}.", param="routers", hint=f"Choose from: {known}; or all."
+            )
         if name in NEEDS_SCOUT and not has_scout:
             raise UsageError(
                 f"The router {name!r} reads a scout's activations, and there is no scout.",

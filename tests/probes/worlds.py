@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from probes.estimators.bank import ProbeBank
+from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
+from probes.scoring.calibration import Calibrator
+from probes.scoring.length import LengthHead
+from probes.scoring.novelty import Novelty
+from probes.scoring.scorer import Scorer
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -41,3 +47,23 @@ def make_world(
         logit = logit + spread * np.outer(direction, rng.choice([-1.0, 1.0], candidates))
     success = sigmoid(logit)
     return World(features, success, (rng.random(success.shape) < success).astype(float))
+
+
+def assembled(
+    world: World,
+    bank: ProbeBank,
+    coordinates: Coordinates,
+    train: slice,
+    test: slice,
+    *,
+    directions: int = 16,
+) -> Scorer:
+    """A scorer of a bank that was fitted on `train`; `test` says what is ordinary."""
+    x = world.features
+    tokens = np.exp(5 + 0.1 * x[train, :3])
+    return Scorer.assemble(
+        bank,
+        calibrator=Calibrator.fit(bank.held_out_, world.correct[train], kinds=("platt",)),
+        length=LengthHead().fit(x[train], tokens, coordinates=coordinates),
+        novelty=Novelty(n_directions=directions).fit(x[train], x[test], coordinates=coordinates),
+    )

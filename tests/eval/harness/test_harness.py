@@ -78,6 +78,12 @@ def test_nothing_beats_the_oracle_and_the_hull_is_no_router(result: EvaluationRe
     assert np.isnan(result.routers["hull"].auroc)
 
 
+@pytest.mark.parametrize("named", [["all"], ["length", "all"]])
+def test_all_are_all_that_the_scout_allows(world: Synthetic, named: list[str]) -> None:
+    found = evaluate(world.outcomes, routers=named, seeds=1, draws=20)
+    assert set(found.routers) == {"tfidf", "length", "random", "hull"}
+
+
 def test_the_same_seeds_give_the_same_numbers(world: Synthetic) -> None:
     options = {"routers": ["foresight", "length"], "seeds": [4], "draws": 50}
     first, second = (

@@ -17,11 +17,9 @@ from probes.estimators.solving import network
 from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.metrics import auroc
-from probes.scoring.calibration import Calibrator
-from probes.scoring.length import LengthHead
 from probes.scoring.novelty import Novelty
 from probes.scoring.scorer import Scorer
-from tests.probes.worlds import World
+from tests.probes.worlds import World, assembled
 
 TRAIN, TEST = slice(0, 1500), slice(1500, 3000)
 
@@ -43,14 +41,7 @@ def bank(folded: World) -> ProbeBank:
 
 @pytest.fixture(scope="module")
 def scorer(folded: World, bank: ProbeBank) -> Scorer:
-    x, y = folded.features, folded.correct
-    coordinates = Coordinates.fit(x[TRAIN])
-    return Scorer.assemble(
-        bank,
-        calibrator=Calibrator.fit(bank.held_out_, y[TRAIN], kinds=("platt",)),
-        length=LengthHead().fit(x[TRAIN], np.exp(5 + 0.1 * x[TRAIN, :3]), coordinates=coordinates),
-        novelty=Novelty().fit(x[TRAIN], x[TEST], coordinates=coordinates),
-    )
+    return assembled(folded, bank, Coordinates.fit(folded.features[TRAIN]), TRAIN, TEST)
 
 
 def material(n: int = 90) -> tuple[np.ndarray, ...]:

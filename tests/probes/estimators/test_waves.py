@@ -18,11 +18,8 @@ from probes.estimators.solving.coordinates import Coordinates
 from probes.estimators.solving.logistic import sigmoid
 from probes.estimators.waves import BANDWIDTH, Enlarged, Waves
 from probes.metrics import auroc, log_loss
-from probes.scoring.calibration import Calibrator
-from probes.scoring.length import LengthHead
-from probes.scoring.novelty import Novelty
 from probes.scoring.scorer import Scorer
-from tests.probes.worlds import World, make_world
+from tests.probes.worlds import World, assembled, make_world
 
 TRAIN, TEST = slice(0, 900), slice(900, 1800)
 
@@ -46,18 +43,7 @@ def bank(bent: World) -> ProbeBank:
 
 @pytest.fixture(scope="module")
 def scorer(bent: World, bank: ProbeBank) -> Scorer:
-    return assembled(bent, bank, Coordinates.fit(bent.features[TRAIN]))
-
-
-def assembled(world: World, bank: ProbeBank, coordinates: Coordinates, directions: int = 16) -> Scorer:
-    x = world.features
-    tokens = np.exp(5 + 0.1 * x[TRAIN, :3])
-    return Scorer.assemble(
-        bank,
-        calibrator=Calibrator.fit(bank.held_out_, world.correct[TRAIN], kinds=("platt",)),
-        length=LengthHead().fit(x[TRAIN], tokens, coordinates=coordinates),
-        novelty=Novelty(n_directions=directions).fit(x[TRAIN], x[TEST], coordinates=coordinates),
-    )
+    return assembled(bent, bank, Coordinates.fit(bent.features[TRAIN]), TRAIN, TEST)
 
 
 def test_what_bends_is_found(bent: World, bank: ProbeBank) -> None:
@@ -138,8 +124,8 @@ def test_an_engine_projects_no_more_than_for_a_linear_bank(bent: World, bank: Pr
     x = bent.features[TEST]
     coordinates = Coordinates.fit(bent.features[TRAIN])
     straight = ProbeBank(n_waves=0, trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
-    plain, shared = (assembled(bent, each, coordinates) for each in (straight, bank))
-    apart = assembled(bent, bank, coordinates, directions=4)
+    plain, shared = (assembled(bent, each, coordinates, TRAIN, TEST) for each in (straight, bank))
+    apart = assembled(bent, bank, coordinates, TRAIN, TEST, directions=4)
     widths = [each.weights()["matrix"].shape[1] for each in (plain, shared, apart)]
     assert widths == [6 + 12 + 1] * 3
     np.testing.assert_allclose(apart.score(x).success, shared.score(x).success, atol=1e-4)
@@ -159,7 +145,7 @@ def test_a_file_holds_the_waves(bent: World, scorer: Scorer, tmp_path: Path) -> 
 def test_a_file_of_the_first_version_scores_as_it_did(bent: World, tmp_path: Path) -> None:
     path = tmp_path / "probes.safetensors"
     straight = ProbeBank(n_waves=0, trunk=False).fit(bent.features[TRAIN], bent.correct[TRAIN])
-    scorer = assembled(bent, straight, Coordinates.fit(bent.features[TRAIN]))
+    scorer = assembled(bent, straight, Coordinates.fit(bent.features[TRAIN]), TRAIN, TEST)
     scorer.save(path)
     with safe_open(path, framework="numpy") as file:
         meta = json.loads(file.metadata()["foresight"])
