@@ -13,6 +13,8 @@ from serving.http.sse import event
 from serving.policies.tried import Tried
 
 _SHARED = ("id", "object", "created", "model")
+_PLAIN = str.maketrans({"≥": ">=", "≤": "<=", "×": "x", "−": "-"})
+"""How signs of reasons are written where only ASCII may stand."""
 MAX_HEADER = 400
 """Characters of a header value."""
 
@@ -88,5 +90,5 @@ def header_value(text: str) -> str:
     """Text as a legal header value: printable ASCII on one line, bounded."""
     if text.isascii() and text.isprintable():
         return text[:MAX_HEADER].strip()
-    plain = text.replace("≥", ">=").replace("≤", "<=").encode("ascii", "replace").decode()
+    plain = text.translate(_PLAIN).encode("ascii", "replace").decode()
     return "".join(char if char.isprintable() else " " for char in plain)[:MAX_HEADER].strip()

@@ -13,11 +13,12 @@ from serving.http.errors import ApiError
 from serving.http.responses import error_response
 from serving.keys.guard import Guard
 from serving.keys.key import Key
+from serving.keys.site import site
 
 _SCOPE_KEY = "foresight.key"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_CROSS_SITE = (b"cross-site",)
-_FOREIGN = (*_CROSS_SITE, b"same-site")
+_OWN = ("none", "same-origin")
+"""Sites whose requests may carry a password that the browser has stored: it sends that along unasked."""
 
 
 def key_of(request: Request) -> Key | None:
@@ -70,23 +71,15 @@ def _presented(scope: Scope) -> str | None:
             if kind.lower() == "bearer":
                 return str(rest.strip())
             if kind.lower() == "basic":
-                return None if _from_elsewhere(scope, _FOREIGN) else _password(rest)
+                return _password(rest) if site(scope) in _OWN else None
         elif name in (b"api-key", b"x-api-key"):
             return str(value.decode("latin-1").strip())
     return None
 
 
-def _from_elsewhere(scope: Scope, sites: tuple[bytes, ...]) -> bool:
-    """Whether another site's page made the browser ask: it would send a stored password along unasked.
-
-    Browsers say so in `Sec-Fetch-Site`, which no page can set (https://www.w3.org/TR/fetch-metadata/).
-    """
-    return any(name == b"sec-fetch-site" and value in sites for name, value in scope["headers"])
-
-
 def _is_forged(scope: Scope) -> bool:
     """Whether another site's page asks for more than to look, where no key says who may."""
-    return scope["method"] not in _READING and _from_elsewhere(scope, _CROSS_SITE)
+    return scope["method"] not in _READING and site(scope) == "cross-site"
 
 
 def _forged() -> ApiError:

@@ -117,4 +117,5 @@ class TestExplanation:
 
     def test_header_values_are_one_printable_line(self) -> None:
         assert header_value("a\r\nset-cookie: b ≥ ü") == "a  set-cookie: b >= ?"
+        assert header_value("$2 × 0.5 − $1") == "$2 x 0.5 - $1"
         assert len(header_value("x" * 1000)) == 400

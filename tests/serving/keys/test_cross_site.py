@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serving.keys.site import Site, site
 from tests.serving.conftest import behind
 from tests.serving.keys.test_access import CHAT, gate
 from tests.serving.upstream import answers
@@ -44,6 +49,35 @@ async def test_programs_and_own_pages_are_answered(site: str | None, http: aioht
         headers = {} if site is None else {"sec-fetch-site": site}
         async with http.post(f"{url}/chat/completions", json=CHAT, headers=headers) as response:
             assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "forwarded", "status"),
+    [
+        ("http://elsewhere.example", None, 403),
+        ("null", None, 403),
+        ("http://[", None, 403),
+        ("http://{host}", None, 200),
+        ("http://{name}:1", None, 200),
+        ("https://chat.example", "chat.example", 200),
+    ],
+)
+async def test_without_fetch_metadata_the_origin_decides(
+    origin: str, forwarded: str | None, status: int, http: aiohttp.ClientSession
+) -> None:
+    """Browsers send no `Sec-Fetch-Site` to a plain-http host that is not their own machine."""
+    async with behind(answers()) as (url, _):
+        host = urlsplit(url).netloc
+        headers = {"origin": origin.format(host=host, name=host.partition(":")[0])}
+        headers |= {} if forwarded is None else {"x-forwarded-host": forwarded}
+        async with http.post(f"{url}/chat/completions", json=CHAT, headers=headers) as response:
+            assert response.status == status
+
+
+@given(name=st.sampled_from(["sec-fetch-site", "origin", "host", "x-forwarded-host"]), value=st.binary())
+def test_whatever_stands_in_a_header_is_some_site(name: str, value: bytes) -> None:
+    headers = [(b"origin", b"http://a"), (b"host", b"b"), (name.encode(), value)]
+    assert site({"type": "http", "headers": headers}) in get_args(Site)
 
 
 async def test_looking_is_allowed_from_everywhere(http: aiohttp.ClientSession) -> None:
