@@ -79,7 +79,7 @@ class ForecastCallback(TrainerCallback):  # type: ignore[misc]
     def forecast(self, model: Any) -> dict[str, float]:
         """Mean success of the watched prompts, under ``all`` and by task, for a model in memory."""
         states = read_states(model, self._tokenizer, self._conversations, template_kwargs=self._kwargs)
-        success = self._probe.predict(states)
+        success = self._probe.predict_later(states)
         numbers = {"all": float(success.mean())}
         if self._tasks is not None:
             for name in dict.fromkeys(self._tasks.tolist()):

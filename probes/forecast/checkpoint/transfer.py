@@ -6,87 +6,42 @@ the best is kept. Binomial loss: k of n draws right count as k successes and n -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from probes.errors import DataError, UsageError
+from probes.errors import UsageError
+from probes.estimators.bank import ProbeBank
 from probes.estimators.outcomes import as_targets
-from probes.estimators.solving.coordinates import Coordinates
-from probes.estimators.solving.logistic import fit_logistic, sigmoid
+from probes.estimators.solving.logistic import sigmoid
 from probes.forecast.checkpoint.pooling import AttentionPooling, fit_pooling
-from probes.forecast.checkpoint.states import DOUBTS, States
+from probes.forecast.checkpoint.readings import (
+    RICHEST,
+    VIEWS,
+    BlendedReading,
+    LinearReading,
+    Reading,
+    fit_linear,
+    losses,
+)
+from probes.forecast.checkpoint.states import States
 from probes.metrics import auroc, auroc_within
 from probes.splits import grouped_folds
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-MAX_RANK = 256
-SPREADS = (0.03, 0.1, 0.3, 1.0)
-"""Prior standard deviations of a standardised coordinate's weight that are tried."""
 N_FOLDS = 5
 LEAST_QUESTIONS = 20
-TINY = 1e-9
-"""Spread below which a feature counts for nothing."""
-
-
-def _last(states: States) -> npt.NDArray[np.float32]:
-    return states.layers[:, -1, 0].astype(np.float32)
-
-
-def _mean(states: States) -> npt.NDArray[np.float32]:
-    return states.layers[:, -1, 1].astype(np.float32)
-
-
-def _layers(states: States) -> npt.NDArray[np.float32]:
-    return states.layers[:, 1:].reshape(len(states), -1).astype(np.float32)
-
-
-def _doubt(states: States) -> npt.NDArray[np.float32]:
-    every = states.layers.reshape(len(states), -1).astype(np.float32)
-    return np.concatenate([states.doubt, every], axis=1)
-
-
-VIEWS: Mapping[str, Callable[[States], npt.NDArray[np.float32]]] = MappingProxyType(
-    {"last": _last, "mean": _mean, "layers": _layers, "doubt": _doubt}
-)
-"""What each linear probe reads, the simplest first."""
-LEADING = MappingProxyType({"doubt": len(DOUBTS)})
-"""How many of a view's features, the first, stand beside its principal coordinates and not among them."""
-ATTENTION = "attention"
-LADDER = (*VIEWS, ATTENTION)
-
-
-@dataclass(frozen=True, eq=False)
-class LinearReading:
-    """A logistic probe on a view's principal coordinates: ``features @ weights + offset``."""
-
-    view: str
-    weights: Floats
-    offset: float
-    mean: Floats
-    scale: Floats
-
-    def logit(self, states: States, *, centre: bool = False) -> Floats:
-        """Logits [n]; `centre` standardises by these prompts' own moments instead of the fitted ones."""
-        features = VIEWS[self.view](states).astype(np.float64)
-        if features.shape[1] != len(self.weights):
-            raise DataError(
-                f"The checkpoint's states are {features.shape[1]} wide, the probe {len(self.weights)}.",
-                param="models",
-                hint="A probe fits checkpoints of the same training run only.",
-            )
-        mean, scale = (features.mean(axis=0), features.std(axis=0)) if centre else (self.mean, self.scale)
-        ratio = np.where(scale > TINY, 1 / np.maximum(scale, TINY), 0.0)
-        return np.asarray(((features - mean) * ratio) @ self.weights + self.offset)
-
-
-Reading = LinearReading | AttentionPooling
+ATTENTION, BLEND = "attention", "blend"
+LADDER = (*VIEWS, ATTENTION, BLEND)
+"""Every probe by name, the simplest first."""
+CENTRED_FROM = 100
+"""Prompts whose moments say enough of a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +88,18 @@ class CheckpointProbe:
     def predict(self, states: States, *, centre: bool = False) -> Floats:
         """Success probabilities [n] of this checkpoint, or of a later one whose states these are.
 
-        `centre` standardises by the given prompts' own moments: activations grow and drift as a run goes on.
+        `centre` compares prompts in activations that are standardised by these prompts' own moments, for they
+        grow and drift as a run goes on; the mean logit stays as the fitted moments have it.
         """
-        return sigmoid(self.reading.logit(states, centre=centre))
+        logit = self.reading.logit(states)
+        if centre:
+            own = self.reading.logit(states, centre=True)
+            logit = own + (logit.mean() - own.mean())
+        return sigmoid(logit)
+
+    def predict_later(self, states: States) -> Floats:
+        """Success probabilities [n] of a later checkpoint; centred where there are prompts enough."""
+        return self.predict(states, centre=len(states) >= CENTRED_FROM)
 
     @property
     def out_of_fold(self) -> Floats:
@@ -172,30 +136,14 @@ def fit_probe(
     UsageError
         Fewer than 20 questions are graded, or all are right, or all wrong.
     """
-    rate, weight = (column[:, 0] for column in as_targets(correct, trials, len(states)))
-    seen = np.flatnonzero(weight > 0)
-    _check(rate[seen])
-    if len(seen) < len(states):
-        states, rate, weight = states.take(seen), rate[seen], weight[seen]
-        groups = None if groups is None else [groups[i] for i in seen.tolist()]
-    names = np.arange(len(rate)) if groups is None else np.asarray(groups)
-    fold = grouped_folds(names, min(N_FOLDS, len(np.unique(names))), seed)
-    held = {name: _out_of_fold(name, states, rate, weight, fold) for name in ladder}
-    losses = {name: _losses(logit, rate) for name, logit in held.items()}
-    best = min(ladder, key=lambda name: float(np.average(losses[name], weights=weight)))
-    rungs = tuple(
-        Rung(
-            name,
-            float(np.average(losses[name], weights=weight)),
-            _error(losses[name] - losses[best], weight),
-            auroc(held[name], rate),
-            held[name],
-        )
-        for name in ladder
-    )
-    least = next(rung.loss for rung in rungs if rung.name == best)
-    chosen = next(rung.name for rung in rungs if rung.loss - least <= rung.loss_error)
-    return CheckpointProbe(chosen, _fit(chosen, states, rate, weight), rungs)
+    graded = _Graded.of(states, correct, trials, groups, seed)
+    held: dict[str, Floats] = {}
+    for name in ladder:
+        held[name] = graded.out_of_fold(name, held)
+    rungs = _rungs(held, graded.rate, graded.weight)
+    least = min(rungs, key=lambda rung: rung.loss)
+    chosen = next(rung.name for rung in rungs if rung.loss - least.loss <= rung.loss_error)
+    return CheckpointProbe(chosen, graded.fit(chosen), rungs)
 
 
 def agreement(
@@ -208,6 +156,78 @@ def agreement(
     if tasks is not None:
         found["auroc_within"] = auroc_within(p, rate, np.array(tasks))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Graded:
+    """What probes are fitted to: states of n questions, their success rates [n], and draws behind each."""
+
+    states: States
+    rate: Floats
+    weight: Floats
+    names: npt.NDArray[Any]
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        states: States,
+        correct: npt.ArrayLike,
+        trials: npt.ArrayLike | None,
+        groups: Sequence[str] | None,
+        seed: int,
+    ) -> _Graded:
+        """The questions that have a grade."""
+        rate, weight = (column[:, 0] for column in as_targets(correct, trials, len(states)))
+        seen = np.flatnonzero(weight > 0)
+        _check(rate[seen])
+        names = np.arange(len(rate)) if groups is None else np.asarray(groups)
+        if len(seen) < len(states):
+            states, rate, weight, names = states.take(seen), rate[seen], weight[seen], names[seen]
+        return cls(states, rate, weight, names, seed)
+
+    @cached_property
+    def bank(self) -> ProbeBank:
+        """The router's bank on everything there is; its folds are ours."""
+        bank = ProbeBank(n_folds=N_FOLDS, seed=self.seed)
+        return bank.fit(VIEWS[RICHEST](self.states), self.rate, trials=self.weight, groups=self.names)
+
+    def fit(self, name: str) -> Reading:
+        """One probe, on all questions."""
+        every = np.arange(len(self.rate))
+        if name == BLEND:
+            return BlendedReading(self._linear(RICHEST, every), self.bank.probes_)
+        return self._pooling(every) if name == ATTENTION else self._linear(name, every)
+
+    def out_of_fold(self, name: str, held: Mapping[str, Floats]) -> Floats:
+        """Logits [n] of each fold by the probe without it; `held` are those that are known already."""
+        if name == BLEND:
+            linear = held[RICHEST] if RICHEST in held else self.out_of_fold(RICHEST, held)
+            return np.asarray((linear + self.bank.held_out_[:, 0]) / 2)
+        logit = np.empty(len(self.rate))
+        fold = grouped_folds(self.names, min(N_FOLDS, len(np.unique(self.names))), self.seed)
+        for k in np.unique(fold):
+            test, train = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+            probe = self._pooling(train) if name == ATTENTION else self._linear(name, train)
+            logit[test] = probe.logit(self.states.take(test))
+        return logit
+
+    def _linear(self, view: str, rows: Index) -> LinearReading:
+        return fit_linear(view, self.states.take(rows), self.rate[rows], self.weight[rows])
+
+    def _pooling(self, rows: Index) -> AttentionPooling:
+        return fit_pooling(self.states.tail[rows].astype(np.float32), self.rate[rows], self.weight[rows])
+
+
+def _rungs(held: Mapping[str, Floats], rate: Floats, weight: Floats) -> tuple[Rung, ...]:
+    """How each probe did, given its out-of-fold logits."""
+    every = {name: losses(logit, rate) for name, logit in held.items()}
+    mean = {name: float(np.average(one, weights=weight)) for name, one in every.items()}
+    best = every[min(mean, key=mean.__getitem__)]
+    return tuple(
+        Rung(name, mean[name], _error(every[name] - best, weight), auroc(held[name], rate), held[name])
+        for name in held
+    )
 
 
 def _check(rate: Floats) -> None:
@@ -225,59 +245,6 @@ def _check(rate: Floats) -> None:
         )
 
 
-def _losses(logit: Floats, rate: Floats) -> Floats:
-    return np.logaddexp(0, logit) - rate * logit
-
-
 def _error(difference: Floats, weight: Floats) -> float:
     mean = np.average(difference, weights=weight)
     return float(np.sqrt(((weight * (difference - mean)) ** 2).sum()) / weight.sum())
-
-
-def _out_of_fold(name: str, states: States, rate: Floats, weight: Floats, fold: Index) -> Floats:
-    logit = np.empty(len(rate))
-    for k in np.unique(fold):
-        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        reading = _fit(name, states.take(train), rate[train], weight[train])
-        logit[test] = reading.logit(states.take(test))
-    return logit
-
-
-def _fit(name: str, states: States, rate: Floats, weight: Floats) -> Reading:
-    if name == ATTENTION:
-        return fit_pooling(states.tail.astype(np.float32), rate, weight)
-    features, first = VIEWS[name](states), LEADING.get(name, 0)
-    own, rest = features[:, :first], features[:, first:]
-    coordinates = Coordinates.fit(rest, max_rank=min(MAX_RANK, max(1, len(rate) // 3)))
-    rank = min(coordinates.rank, MAX_RANK, max(1, len(rate) // 3))
-    spread = np.sqrt(coordinates.spectrum[:rank] / coordinates.n_rows)
-    mean, scale = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
-    ratio = np.where(scale > TINY, 1 / np.maximum(scale, TINY), 0.0)
-    z = np.column_stack([(own - mean) * ratio, coordinates.transform(rest)[:, :rank] / spread])
-    relative = np.concatenate([np.ones(first), spread / spread[0]])
-    solved = _solve(z.astype(np.float64), relative, rate, weight)
-    maps = np.zeros(coordinates.rank)
-    maps[:rank] = solved[1 + first :] / spread
-    weights = np.concatenate([solved[1 : 1 + first], coordinates.basis.astype(np.float64) @ maps])
-    flat = np.where(np.isfinite(coordinates.scale), coordinates.scale, 0.0)
-    mean, scale = np.concatenate([mean, coordinates.mean]), np.concatenate([scale, flat])
-    return LinearReading(name, weights, float(solved[0]), mean, scale)
-
-
-def _solve(z: Floats, relative: Floats, rate: Floats, weight: Floats) -> Floats:
-    """Coefficients with the ridge that does best on every fourth question.
-
-    A ridge on the features themselves: in standardised coordinates the leading ones are shrunk least.
-    """
-    held = np.arange(len(rate)) % 4 == 0
-
-    def solved(rows: npt.NDArray[np.bool_], spread: float) -> Floats:
-        design = np.column_stack([np.ones(rows.sum()), z[rows]])
-        sd = np.concatenate([[10.0], np.maximum(spread * len(relative) ** 0.5 * relative, 1e-6)])
-        return fit_logistic(design, rate[rows], weight[rows], prior_mean=np.zeros(len(sd)), prior_sd=sd)
-
-    def loss(spread: float) -> float:
-        found = solved(~held, spread)
-        return float(weight[held] @ _losses(found[0] + z[held] @ found[1:], rate[held]))
-
-    return solved(np.ones(len(rate), dtype=bool), min(SPREADS, key=loss))

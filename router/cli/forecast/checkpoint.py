@@ -27,9 +27,6 @@ def checkpoint(
         Path, typer.Option(help="Outcome set: answers of the first model, and a canary of the others.")
     ],
     think: Think = False,
-    centre: Annotated[
-        bool, typer.Option("--centre", help="Standardise each checkpoint's activations by themselves.")
-    ] = False,
     device: Device = "cpu",
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     as_json: Json = False,
@@ -56,7 +53,7 @@ def checkpoint(
             known = correct == correct
             success[known] = probe.out_of_fold
         else:
-            success = probe.predict(states, centre=centre)
+            success = probe.predict_later(states)
         rows.append(_forecast_row(graded, name, success))
     rungs = probe.rungs if probe is not None else ()
     ladder = [{"probe": r.name, "loss": r.loss, "auroc": r.auroc} for r in rungs]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from probes.errors import ArtefactError, DataError, UsageError
 from probes.forecast.checkpoint.callback import ForecastCallback
@@ -123,7 +124,7 @@ def test_the_simplest_probe_that_does_as_well_is_kept_and_transfers_frozen() -> 
     success = probe.predict(later)
     assert np.corrcoef(success, chance)[0, 1] > 0.97
     drifted = replace(later, layers=(3 * later.layers + 1).astype(np.float16))
-    assert np.corrcoef(probe.predict(drifted, centre=True), chance)[0, 1] > 0.95
+    assert spearmanr(probe.predict_later(drifted), chance).statistic > 0.95
     assert agreement(probe.out_of_fold, rate, ["a"] * 400)["auroc_within"] > 0.8
 
 
@@ -151,6 +152,32 @@ def test_doubt_is_told_by_the_models_own_first_word(tiny_llama: Path) -> None:
         best = np.sort(p)[::-1]
         told = [np.log(ids.shape[1]), np.log(best[0]), np.log(best[0] / best[1]), -(p @ np.log(p))]
         np.testing.assert_allclose(row, [*told, np.log(best[:5].sum())], rtol=1e-3, atol=1e-4)
+
+
+def test_a_blend_tells_what_no_linear_probe_can() -> None:
+    rng = np.random.default_rng(0)
+    states, _, _ = world(1500, width=6)
+    layers = 0.1 * states.layers
+    signs = rng.choice([-1.0, 1.0], (1500, 2))
+    layers[:, -1, 0, :2] = 4 * signs  # right where both agree
+    right = signs.prod(axis=1) > 0
+    several = replace(states, layers=layers.astype(np.float16))
+    probe = fit_probe(several, right.astype(float), ladder=["last", "doubt", "blend"])
+    assert probe.chosen == "blend"
+    assert agreement(probe.out_of_fold, right)["auroc"] > 0.9
+    assert max(rung.auroc for rung in probe.rungs if rung.name != "blend") < 0.7
+
+
+def test_standardised_activations_change_the_order_and_not_the_mean_logit() -> None:
+    states, rate, _ = world(300)
+    probe = fit_probe(states, rate, ladder=["last"])
+    later, _, _ = world(200, seed=1)
+    moved = replace(later, layers=(0.5 * later.layers + 0.3).astype(np.float16))
+    plain, centred = probe.predict(moved), probe.predict_later(moved)
+    logits = [np.log(p / (1 - p)) for p in (plain, centred)]
+    assert logits[0].mean() == pytest.approx(logits[1].mean(), abs=1e-6)
+    assert logits[1].std() > 1.5 * logits[0].std()
+    np.testing.assert_array_equal(probe.predict_later(moved.take(range(50))), plain[:50])  # too few
 
 
 def test_a_probe_reads_doubt_that_no_direction_of_the_activations_shows() -> None:
