@@ -32,10 +32,13 @@ class Prospect:
         As the client sent it.
     requirements
         What a candidate must be able to do.
+    policy
+        Who decides; empty for the router's own choice.
     """
 
     query: Query
     requirements: Requirements
+    policy: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 
 from eval.ladder.questions import Question, stream
 from eval.ladder.questions.drills import drills
-from eval.ladder.sizes import Size
+from eval.ladder.sizes import DRILLED, Size
 from eval.ladder.tokenizer import build
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def batches(size: Size, seed: int, tokenizer: PreTrainedTokenizerFast) -> Iterat
 
 def drill_share(done: float) -> float:
     """How many sequences are drills at a share of the training: all at first, one in twenty later."""
-    return 1.0 if done < 0.08 else 0.05
+    return 1.0 if done < DRILLED else 0.05
 
 
 def pack(ready: list[Row]) -> list[list[Row]]:

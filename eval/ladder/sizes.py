@@ -60,5 +60,17 @@ SIZES: dict[str, Size] = {
 }
 """Every rung by name, smallest first; parameters grow by more than six from one to the next."""
 
-CHECKPOINT_SHARES = (0.01, 0.02, 0.03, 1 / 18, 0.1, 0.18, 0.32, 0.56, 1.0)
-"""The shares of training at which a checkpoint is kept; forecasts extrapolate from the first to the last."""
+DRILLED = 0.08
+"""Share of training that is drills alone; questions come after it."""
+
+LOG_SHARES = (0.01, 0.02, 0.03, 1 / 18, 0.1, 0.18, 0.32, 0.56, 1.0)
+"""Shares of training, each about 1.8 times the one before."""
+
+EVEN_SHARES = tuple(eighth / 8 for eighth in range(1, 9))
+"""Shares of training at equal distances, as training runs keep their checkpoints."""
+
+EARLY_SHARES = (0.09, 0.1, 0.11, 0.12, 0.13)
+"""Shares of training within the first eighteenth of what follows the drills."""
+
+CHECKPOINT_SHARES = tuple(sorted({*LOG_SHARES, *EVEN_SHARES, *EARLY_SHARES}))
+"""The shares of training at which a checkpoint is kept."""

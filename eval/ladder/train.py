@@ -51,8 +51,9 @@ def train(
     device: str = "cpu",
     report: Report = print,
     source: Source = batches,
+    shares: Sequence[float] = CHECKPOINT_SHARES,
 ) -> dict[str, Any]:
-    """Train one rung and write it, its checkpoints and its record below `folder`.
+    """Train one rung and write it, its checkpoints at `shares` of training and its record below `folder`.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def train(
     config = size.config(len(tokenizer), pad_token_id=0, bos_token_id=None, eos_token_id=1)
     model = LlamaForCausalLM(config).to(device)
     steppers = optimizers(model, size)
-    due = [share * size.tokens for share in CHECKPOINT_SHARES]
+    due = [share * size.tokens for share in shares]
     curve: list[tuple[int, float]] = []
     seen, running, started = 0, float("nan"), time.monotonic()
     for number, batch in enumerate(source(size, seed + 1, tokenizer)):

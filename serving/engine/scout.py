@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from probes.encoders.conversation import Conversation, Tools
@@ -25,6 +26,7 @@ from serving.engine.chores import Chores
 from serving.engine.post import Post
 from serving.engine.prompts import reads_the_same, scouting_body
 from serving.engine.reference import require_reference
+from serving.engine.wager import Wager
 from serving.flow.sending.forwarding import forwarded_body
 from serving.http.errors import BackendFailure
 from serving.scout import Projected, Prospect
@@ -38,6 +40,15 @@ READY_S = 60.0
 """Time for the probe's socket, and for the reference prompt, once the engine answers."""
 MAX_FAILURES = 5
 """An engine that cannot read the reference prompt so often is given up."""
+
+
+@dataclass(frozen=True)
+class _Early:
+    """What could be sent before it is decided: the call, and all candidates to whom it would go."""
+
+    policy: str
+    candidates: tuple[str, ...]
+    call: Call
 
 
 class EngineScout:
@@ -60,6 +71,7 @@ class EngineScout:
         self._work = Chores()
         self._state = "starting"
         self._checked: asyncio.Future[None] | None = None
+        self._wager = Wager()
         self.use(router)
 
     def use(self, router: Router) -> None:
@@ -111,10 +123,12 @@ class EngineScout:
         """The scores of one query; `BackendError` if there are none."""
         if self._state != "ready":
             raise BackendError(f"The scout's engine is {self._state}")
+        early = None if prospect is None else self._early(prospect)
         key, scored = self._channel.expect()
         begun = None
         try:
-            begun = None if prospect is None else self._begin(prospect, key)
+            if early is not None and self._wager.worth(early.policy):
+                begun = self.post.backend.begin(early.candidates, early.call, key)
             if begun is not None:
                 message = await _first(scored, begun.asking)
             else:
@@ -125,10 +139,12 @@ class EngineScout:
             if begun is not None:
                 self.post.backend.give_up(begun)
             raise
-        return Projected(projection, message.n_tokens, self._settler(begun))
+        return Projected(projection, message.n_tokens, self._settler(early, begun))
 
-    def _settler(self, begun: Begun | None) -> Callable[[str | None], None]:
+    def _settler(self, early: _Early | None, begun: Begun | None) -> Callable[[str | None], None]:
         def settle(chosen: str | None) -> None:
+            if early is not None and chosen is not None:
+                self._wager.learn(early.policy, chosen in early.candidates)
             if begun is not None and chosen in begun.candidates:
                 self.post.backend.keep(begun)
             elif begun is not None:
@@ -136,9 +152,9 @@ class EngineScout:
 
         return settle
 
-    def _begin(self, prospect: Prospect, key: str) -> Begun | None:
-        """Send the request of a candidate that reads what the scout reads; None if there is none."""
-        query, post = prospect.query, self.post
+    def _early(self, prospect: Prospect) -> _Early | None:
+        """The request of a candidate that reads what the scout reads; None if there is none."""
+        query = prospect.query
         if query.endpoint != "chat/completions":
             return None
         able, _ = eligible(self._pool, prospect.requirements)
@@ -147,11 +163,11 @@ class EngineScout:
             for host in self._hosts
             if able[0][self._pool.index(host.name)]
         }
-        begun = next((body for body in bodies.values() if reads_the_same(body, self._template_kwargs)), None)
-        if begun is None:
+        sent = next((body for body in bodies.values() if reads_the_same(body, self._template_kwargs)), None)
+        if sent is None:
             return None
-        call = Call(query.endpoint, begun, query.stream, query.request_id)
-        return post.backend.begin([name for name, body in bodies.items() if body == begun], call, key)
+        call = Call(query.endpoint, sent, query.stream, query.request_id)
+        return _Early(prospect.policy, tuple(name for name, body in bodies.items() if body == sent), call)
 
     async def _ask(
         self,

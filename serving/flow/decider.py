@@ -144,7 +144,7 @@ class Decider:
         options = _options(query.preferences, policy, requirements)
         # Who is asked for an answer's own confidence is asked for more than the client's request.
         begin = answering and self._scout is not None and not self._cascades(options)
-        prospect = Prospect(query, requirements) if begin else None
+        prospect = Prospect(query, requirements, query.preferences.policy or policy or "") if begin else None
         reading, failure = await self._read(conversation, query, prospect)
         options["queue_s"] = self.queue_s()
         chosen = None

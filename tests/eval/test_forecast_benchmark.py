@@ -15,12 +15,12 @@ from eval.benchmarks.forecast.checkpoints import Watched
 from eval.benchmarks.forecast.material.answers import Exam, kwargs
 from eval.benchmarks.forecast.material.greedy import drawn, greedy
 from eval.benchmarks.forecast.material.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
-from eval.benchmarks.forecast.material.models import parameters
+from eval.benchmarks.forecast.material.models import Series, parameters
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
 from eval.ladder.questions import FAMILIES, split_of
 from eval.ladder.sequences import target_text
-from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
+from eval.ladder.sizes import LOG_SHARES, SIZES
 from eval.tables import Floats
 
 
@@ -37,7 +37,7 @@ def test_small_runs_cost_what_they_claim() -> None:
     assert parameters(TINY) * TINY.tokens <= 1e-3 * whole
     assert parameters(SMALL) * SMALL.tokens <= 1e-2 * whole
     assert len(MIXTURES) >= 8
-    assert list(run_of(Path("x"), "even", TINY).folders) == list(CHECKPOINT_SHARES)
+    assert list(run_of(Path("x"), "even", TINY).folders) == list(LOG_SHARES)
 
 
 @pytest.mark.parametrize("name", list(SIZES))
@@ -125,7 +125,15 @@ def test_a_frozen_probe_is_judged_within_families_on_other_checkpoints() -> None
     correct = np.array([[0, 1, 0, 1], [1, 1, 0, 1]], dtype=float)
     forecast = np.full((2, 2, 4), np.nan)
     forecast[0] = [[0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.8, 0.9]]
-    watched = Watched("x", (0.1, 1.0), forecast, correct, np.array(["a", "a", "b", "b"]), np.arange(4.0))
+    watched = Watched(
+        Series("x", {}, 1, 1),
+        "direct",
+        (0.1, 1.0),
+        forecast,
+        correct,
+        np.array(["a", "a", "b", "b"]),
+        np.arange(4.0),
+    )
     assert watched.sources == [0]
     assert watched.area(0, 0) == 1.0
     assert watched.area(0, 1) == 1.0, "only family b has right and wrong answers"

@@ -1,4 +1,7 @@
-"""Probes on the ladder's own activations: at each checkpoint, and frozen at one for all later ones."""
+"""Probes on the ladder's own activations: at each checkpoint, and frozen at one for all later ones.
+
+Checkpoints stand at equal distances, as training runs keep them; then at logarithmic ones, mostly early.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from eval.benchmarks.forecast.material.answers import (
 )
 from eval.benchmarks.forecast.material.models import Series, ladder_runs
 from eval.benchmarks.row import Row, Setting
+from eval.ladder.sizes import EVEN_SHARES, LOG_SHARES
 from eval.pictures.forecast_plots import training_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats
@@ -27,18 +31,15 @@ from probes.errors import UsageError
 from probes.files import whole_file
 from probes.forecast.checkpoint.powered import canary, set_accuracy
 from probes.forecast.checkpoint.states import read_folder
-from probes.forecast.checkpoint.transfer import fit_probe
+from probes.forecast.checkpoint.transfer import LADDER, fit_probe
 from probes.metrics import auroc_within
 
-LARGEST = "ladder-l"
-DIRECT_ONLY = ("direct",)
-"""The largest rung's worked answers take longest by far."""
 CANARY = 100
 N_CANARIES = 20
 DRAWN_PER_FAMILY, N_DRAWN = 60, 5
 """Questions a family that first checkpoints answer several times, and how often."""
-FIRST = 0.1
-"""Share of training from which checkpoints are asked: before, they have seen drills and answer nothing."""
+FROM_A_TENTH = tuple(share for share in LOG_SHARES if share >= 0.1)
+"""Logarithmic shares of training at which checkpoints are asked: before, they have seen drills only."""
 QUICK = 6, 20
 """Questions a family in --quick: asked, and learnt from."""
 
@@ -49,8 +50,8 @@ class Watched:
 
     Attributes
     ----------
-    name : str
-        Run and mode.
+    run, mode
+        What was watched.
     shares : tuple of float
         Of training, T of them.
     forecast : ndarray of shape (T, T, n)
@@ -64,12 +65,18 @@ class Watched:
         By the questions' own generator, in [0, 1]: what no forecaster is told.
     """
 
-    name: str
+    run: Series
+    mode: str
     shares: tuple[float, ...]
     forecast: Floats
     correct: Floats
     families: Floats
     difficulty: Floats
+
+    @property
+    def name(self) -> str:
+        """Run and mode."""
+        return f"{self.run.name} {self.mode}"
 
     @property
     def sources(self) -> list[int]:
@@ -87,44 +94,52 @@ class Watched:
 
 def rows(setting: Setting) -> Iterator[Row]:
     """AUROC of own probes, of frozen ones, and the set's accuracy with a canary."""
-    runs = ladder_runs(setting)
-    runs = runs[:1] if setting.quick else runs
-    exam = Exam.draw(QUICK[0] if setting.quick else PER_FAMILY)
-    watched = [
-        watch(run, exam, _teach(run, setting), mode, setting)
-        for run in runs
-        for mode in (DIRECT_ONLY if run.name == LARGEST else MODES)
-    ]
-    learnt = "/".join(str(len(_teach(run, setting))) for run in runs)
-    shape = f"{len(watched)} runs and modes, {learnt} questions learnt, {len(exam)} asked"
-    yield _own(watched, shape)
-    yield _frozen(watched, shape)
+    if setting.quick:  # what is packaged
+        yield from _judged(_watched(setting, FROM_A_TENTH), "packaged checkpoints", setting)
+        return
+    even = _watched(setting, EVEN_SHARES)
+    yield from _judged(even, "equal distances", setting)
+    yield _attainable(even, setting)
+    late = _watched(setting, FROM_A_TENTH)
+    yield _own(late, "logarithmic distances")
+    yield _frozen(late, "logarithmic distances")
+
+
+def _judged(watched: Sequence[Watched], where: str, setting: Setting) -> Iterator[Row]:
+    yield _own(watched, where)
+    yield _frozen(watched, where)
     yield _accuracy(watched, setting)
-    if not setting.quick:
-        yield _attainable(runs, watched, setting)
 
 
-def _teach(run: Series, setting: Setting) -> Exam:
-    """Questions that probes learn from; no model was taught them, and none of them is asked."""
-    each = QUICK[1] if setting.quick else TEACH_PER_FAMILY
-    return Exam.draw(each, split="fit")
+def _watched(setting: Setting, shares: Sequence[float]) -> list[Watched]:
+    """Every run in every mode at these shares of training, as far as there are checkpoints."""
+    exam = Exam.draw(QUICK[0] if setting.quick else PER_FAMILY)
+    teach = Exam.draw(QUICK[1] if setting.quick else TEACH_PER_FAMILY, split="fit")
+    runs = ladder_runs(setting, shares=shares)
+    return [
+        watch(run, exam, teach, mode, setting)
+        for run in (runs[:1] if setting.quick else runs)
+        for mode in MODES
+    ]
 
 
 def watch(run: Series, exam: Exam, teach: Exam, mode: str, setting: Setting) -> Watched:
-    """Read and grade every checkpoint of a run; what was foreseen is kept under --work."""
-    kept = setting.work / "forecast" / "answers"
-    folders = {share: folder for share, folder in run.folders.items() if share >= FIRST}
-    correct = np.array([graded(folder, exam, kept, modes=[mode])[0] for folder in folders.values()])
-    digest = hashlib.sha256((folders[max(folders)] / "model.safetensors").read_bytes()).hexdigest()[:16]
-    place = setting.work / "forecast" / "watched" / f"{run.name}-{mode}-{len(teach)}-{len(exam)}-{digest}.npy"
+    """Read and grade every checkpoint of a run; what was foreseen is kept under --work, by content."""
+    kept, folders = setting.work / "forecast" / "answers", list(run.folders.values())
+    correct = np.array([graded(folder, exam, kept, modes=[mode])[0] for folder in folders])
+    digest = hashlib.sha256(" ".join(LADDER).encode())
+    for folder in folders:
+        digest.update((folder / "model.safetensors").read_bytes())
+    name = f"{run.name}-{mode}-{len(teach)}-{len(exam)}-{digest.hexdigest()[:16]}.npy"
+    place = setting.work / "forecast" / "watched" / name
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
-        found = _foreseen(list(folders.values()), exam, teach, mode, kept)
+        found = _foreseen(folders, exam, teach, mode, kept)
         with whole_file(place) as fresh, fresh.open("wb") as handle:
             np.save(handle, found)
     difficulty = np.array([question.difficulty for question in exam.questions])
-    name, families = f"{run.name} {mode}", np.array(exam.families)
-    return Watched(name, tuple(folders), np.load(place), correct, families, difficulty)
+    families = np.array(exam.families)
+    return Watched(run, mode, tuple(run.folders), np.load(place), correct, families, difficulty)
 
 
 def _foreseen(folders: Sequence[Path], exam: Exam, teach: Exam, mode: str, kept: Path) -> Floats:
@@ -138,52 +153,62 @@ def _foreseen(folders: Sequence[Path], exam: Exam, teach: Exam, mode: str, kept:
             probe = fit_probe(read, learnt)
         except UsageError:  # all right or all wrong: nothing to learn from
             continue
-        table[source] = [probe.predict(states) for states in asked]
+        table[source] = [
+            probe.predict(states) if target == source else probe.predict_later(states)
+            for target, states in enumerate(asked)
+        ]
     return table
 
 
-def _own(watched: Sequence[Watched], shape: str) -> Row:
+def _shape(watched: Sequence[Watched], where: str) -> str:
+    asked = len(watched[0].correct[0]) if watched else 0
+    return f"{where}, {len(watched)} runs and modes, {asked} questions asked"
+
+
+def _own(watched: Sequence[Watched], where: str) -> Row:
     """Each checkpoint's own probe on questions that it has not seen."""
-    every = {(one.name, i): one.area(i, i) for one in watched for i in one.sources}
-    last = [value for (name, i), value in every.items() if i == _length(watched, name) - 1]
-    first = [value for (_, i), value in every.items() if i == 0]
-    values = [value for value in every.values() if not np.isnan(value)]
-    title, reach = f"checkpoint: AUROC per question, within family ({shape})", ">= .80"
+    title = f"checkpoint: AUROC per question, within family ({_shape(watched, where)})"
+    every = [[one.area(i, i) for i in one.sources] for one in watched]
+    values = [value for areas in every for value in areas if not np.isnan(value)]
     if not values:
-        return Row(title, reach, "unmeasured: no checkpoint that is right and wrong", None)
+        return Row(
+            title,
+            ">= .80",
+            "unmeasured: no checkpoints (`foresight ladder train`), or none right and wrong",
+            None,
+        )
+    last, first = [areas[-1] for areas in every], [areas[0] for areas in every]
     measured = (
         f"mean {np.mean(values):.3f} over {len(values)} checkpoints, from {min(values):.3f} to"
-        f" {max(values):.3f}; at the end of training {np.nanmean(last):.3f}, at its first tenth"
-        f" {np.nanmean(first):.3f}"
+        f" {max(values):.3f}; at the end of training {np.nanmean(last):.3f}, at {watched[0].shares[0]:.3g} of"
+        f" it {np.nanmean(first):.3f}"
     )
-    return Row(title, reach, measured, bool(np.mean(values) >= 0.80))
+    return Row(title, ">= .80", measured, bool(np.mean(values) >= 0.80))
 
 
-def _attainable(runs: Sequence[Series], watched: Sequence[Watched], setting: Setting) -> Row:
+def _attainable(watched: Sequence[Watched], setting: Setting) -> Row:
     """What somebody who knows the questions, or generates, can tell of the answers."""
+    title = "checkpoint: AUROC within family of what no forecast may see"
     exam, kept = Exam.draw(DRAWN_PER_FAMILY), setting.work / "forecast" / "answers"
     drawn, own = [], []
-    for run, mode in [(run, mode) for run in runs for mode in MODES if run.name != LARGEST]:
-        one = next(one for one in watched if one.name == f"{run.name} {mode}")
-        folder = run.folders[one.shares[0]]
+    for one in watched:
         right, few = one.correct[0, : len(exam)], one.families[: len(exam)]
-        drawn.append(auroc_within(drawn_rate(folder, exam, mode, kept, samples=N_DRAWN), right, few))
+        rate = drawn_rate(one.run.folders[one.shares[0]], exam, one.mode, kept, samples=N_DRAWN)
+        drawn.append(auroc_within(rate, right, few))
         own.append(auroc_within(one.forecast[0, 0, : len(exam)], right, few))
+    if not drawn:
+        return Row(title, "none", "unmeasured: no checkpoints", None)
     first = [one.area_of_difficulty(0) for one in watched]
     every = [one.area_of_difficulty(i) for one in watched for i in one.sources]
     measured = (
-        f"the generator's own difficulty {np.nanmean(every):.3f}, {np.nanmean(first):.3f} at the first tenth;"
-        f" there, share of {N_DRAWN} drawn answers that are right {np.mean(drawn):.3f}, probes of the same"
-        f" {len(drawn)} runs and modes {np.mean(own):.3f} ({len(exam)} questions)"
+        f"the generator's own difficulty {np.nanmean(every):.3f}, {np.nanmean(first):.3f} at the first"
+        f" checkpoint; there, share of {N_DRAWN} drawn answers that are right {np.mean(drawn):.3f}, own"
+        f" probes {np.mean(own):.3f} ({len(exam)} questions)"
     )
-    return Row("checkpoint: AUROC within family of what no forecast may see", "none", measured, None)
+    return Row(title, "none", measured, None)
 
 
-def _length(watched: Sequence[Watched], name: str) -> int:
-    return next(len(one.shares) for one in watched if one.name == name)
-
-
-def _frozen(watched: Sequence[Watched], shape: str) -> Row:
+def _frozen(watched: Sequence[Watched], where: str) -> Row:
     """Every probe on all later checkpoints."""
     found = [
         (source, one.area(source, target))
@@ -192,15 +217,15 @@ def _frozen(watched: Sequence[Watched], shape: str) -> Row:
         for target in range(source + 1, len(one.shares))
     ]
     values = [value for _, value in found if not np.isnan(value)]
-    title, reach = f"frozen earlier to later: AUROC within family ({shape})", ">= .78"
+    title = f"frozen earlier to later: AUROC within family ({_shape(watched, where)})"
     if not values:
-        return Row(title, reach, "unmeasured: no later checkpoint that is right and wrong", None)
+        return Row(title, ">= .78", "unmeasured: no later checkpoint that is right and wrong", None)
     by_source = [np.nanmean([v for s, v in found if s == source]) for source in sorted({s for s, _ in found})]
     steps = ", ".join(
-        f"{watched[0].shares[source]:.2g}: {value:.3f}" for source, value in enumerate(by_source)
+        f"{watched[0].shares[source]:.3g}: {value:.3f}" for source, value in enumerate(by_source)
     )
     measured = f"mean {np.mean(values):.3f} over {len(values)} pairs; by the share at which it froze {steps}"
-    return Row(title, reach, measured, bool(np.mean(values) >= 0.78))
+    return Row(title, ">= .78", measured, bool(np.mean(values) >= 0.78))
 
 
 def _accuracy(watched: Sequence[Watched], setting: Setting) -> Row:

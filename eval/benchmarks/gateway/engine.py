@@ -38,6 +38,8 @@ SERVED = "scout"
 CALLS = ("direct", "chosen", "other", "prefill")
 N_WARM = 5
 """Turns before those that count."""
+N_LEARNT = 60
+"""Queries before that which go elsewhere: the gateway learns that the scout is not wanted to answer them."""
 N_FIT, N_TOKENS, MAX_TOKENS = 160, 32, 512
 QUESTIONS_PER_PROMPT = 12
 DRAWS = 2000
@@ -88,8 +90,10 @@ def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
 
 async def _measure(plain: Stand, engine: Stand, n: int) -> list[Row]:
     turns = []
-    texts, rng = prompts(len(CALLS) * (n + N_WARM)), Random(0)
+    texts, rng = prompts(N_LEARNT + len(CALLS) * (n + N_WARM)), Random(0)
     async with aiohttp.ClientSession() as http:
+        for _ in range(N_LEARNT):
+            await ask(http, engine.gateway, "auto:elsewhere", next(texts), 1)
         for _ in range(n + N_WARM):
             asked = {name: next(texts) for name in rng.sample(CALLS, len(CALLS))}
             turns.append(await _turn(http, plain, engine, asked))

@@ -11,15 +11,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probes.encoders.transformers import TransformersEncoder
 from probes.errors import BackendError
 from probes.scoring.scorer import Scorer
 from router.router import Router
-from serving.backends.base import Backend
+from serving.backends.base import Backend, Call
 from serving.engine.begun import PARAMETERS
 from serving.engine.posts import engine_scout
 from serving.engine.scout import EngineScout
+from serving.engine.wager import MEMORY, Wager
 from serving.flow.decider import Decider
 from serving.flow.gateway import Gateway
 from serving.metrics import Metrics
@@ -109,6 +112,45 @@ async def test_another_candidate_is_asked_and_what_began_is_given_up(serving: Se
         assert asked.body["chat_template_kwargs"] == {"enable_thinking": True}
         await asyncio.sleep(0.05)
         assert served.engine.replies[0].closed or served.engine.cancelled
+
+
+async def test_what_is_hardly_ever_wanted_is_not_begun_until_it_is_again(serving: Serving) -> None:
+    def early(calls: list[Call]) -> list[bool]:
+        return ["scout-" not in call.request_id for call in calls if PARAMETERS in call.body]
+
+    async with serving() as served:
+        for number in range(3 * MEMORY):
+            await served.ask(f"what is {number}", model="auto:think")
+        begun = early(served.engine.calls)
+        assert begun[:MEMORY] == [True] * MEMORY
+        assert begun[-5:] == [False] * 5
+        served.engine.calls.clear()
+        await served.ask("what is seven", model="auto:direct")
+        assert early(served.engine.calls) == [True], "another policy wants it"
+
+
+async def test_an_answer_that_was_not_begun_is_asked_for(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as served:
+        monkeypatch.setattr(Wager, "worth", lambda self, policy: False)
+        answer = await served.ask("what is seven", model="auto:direct")
+        scouting, asked = served.engine.calls
+        assert (scouting.request_id[:6], scouting.body["max_tokens"]) == ("scout-", 1)
+        assert answer["foresight"]["served_by"] == "direct"
+        assert PARAMETERS not in asked.body
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_a_wager_follows_what_was_wanted_of_late(seen: list[bool]) -> None:
+    wager = Wager()
+    for wanted in seen:
+        wager.learn("a", wanted)
+    assert wager.worth("b"), "nothing is known of another policy"
+    if not any(seen[-3 * MEMORY :]) and len(seen) >= 3 * MEMORY:
+        assert not wager.worth("a")
+    if seen[-3:] == [True] * 3:
+        assert wager.worth("a")
 
 
 async def test_candidates_that_would_be_sent_the_same_share_what_began(serving: Serving) -> None:

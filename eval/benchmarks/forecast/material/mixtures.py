@@ -18,7 +18,7 @@ from eval.benchmarks.row import Setting
 from eval.ladder.questions import FAMILIES, stream
 from eval.ladder.questions.drills import drills
 from eval.ladder.sequences import ROW_TOKENS, Batch, collate, drill_share, pack, rows
-from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES, Size
+from eval.ladder.sizes import LOG_SHARES, SIZES, Size
 from eval.ladder.train import checkpoint_folder, train
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def batches(
 def run_of(folder: Path, mixture: str, size: Size) -> Series:
     """Where the run of a mixture and size stands."""
     name = f"{mixture}-{size.name}"
-    folders = {share: checkpoint_folder(folder, name, share) for share in CHECKPOINT_SHARES[:-1]}
+    folders = {share: checkpoint_folder(folder, name, share) for share in LOG_SHARES[:-1]}
     return Series(name, {**folders, 1.0: folder / name}, size.tokens, parameters(size))
 
 
@@ -108,7 +108,7 @@ def train_missing(
     for run, name in zip(runs, names, strict=True):
         if not (folder / run.name / "training.json").is_file():
             source = partial(batches, mixture=MIXTURES[name])
-            train(replace(size, name=run.name), folder, seed=seed, source=source)
+            train(replace(size, name=run.name), folder, seed=seed, source=source, shares=LOG_SHARES)
     return runs
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
-from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES, Size
+from eval.ladder.sizes import LOG_SHARES, SIZES, Size
 from eval.ladder.train import checkpoint_folder
 
 VOCABULARY = 471
@@ -38,12 +39,12 @@ class Series:
     parameters: int
 
 
-def ladder_runs(setting: Setting, *, least: int = 2) -> list[Series]:
-    """Every rung with its checkpoints, as far as they are on this machine."""
+def ladder_runs(setting: Setting, *, least: int = 2, shares: Sequence[float] = LOG_SHARES) -> list[Series]:
+    """Every rung with its checkpoints at some shares of training, as far as they are on this machine."""
     found = []
     for name, size in SIZES.items():
         folders = {}
-        for share in CHECKPOINT_SHARES:
+        for share in shares:
             place = _place(setting, name, share)
             if place is not None:
                 folders[share] = place
