@@ -13,7 +13,8 @@ from router.cli.output import out, progress, say, write_json
 
 if TYPE_CHECKING:
     from router.router import Router
-    from router.update.newcomer import Answers, NewcomerReport
+    from router.update.answers import Answers
+    from router.update.report import NewcomerReport
 
 EXAMPLE = "Example: foresight add router/ qwen3-14b --pool pool.yaml --outcomes answers/"
 VERDICTS = {
@@ -67,7 +68,7 @@ def _answers(router: Router, candidate: str, folder: Path, cache: Path | None) -
     from eval.outcomes import Outcomes
     from probes.encoders.cache import ActivationCache
     from router.scout import open_scout
-    from router.update.newcomer import Answers
+    from router.update.answers import Answers
 
     graded = Outcomes.load(folder)
     if candidate not in graded.candidates:

@@ -14,7 +14,8 @@ from probes.errors import DataError, UsageError
 from router.configuration.pool import Pool
 from router.fit.fitting import fit_router
 from router.router import Router
-from router.update.newcomer import Answers, add
+from router.update.answers import Answers
+from router.update.newcomer import add
 from tests.router.fit.test_fitting import outcomes
 from tests.router.pools import make_pool, pool_data
 from tests.router.worlds import StatedDifficulty
