@@ -15,6 +15,7 @@ from router.configuration.pool import Pool
 from serving.run import background_gateway, running_gateway
 from serving.settings import GatewaySettings
 from serving.vllm.process import free_port
+from tests.serving.ledger.postgres import MISSING, REASON, PostgresServer
 from tests.serving.routing import pool_of, router_of
 from tests.serving.upstream import Behaviour, upstream
 
@@ -78,3 +79,16 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 def dead_port() -> int:
     """A port that nothing listens on."""
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running server."""
+    if MISSING:
+        pytest.skip(REASON)
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -7,7 +7,6 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from serving.keys.file import write_keys
 from serving.keys.key import Key, KeyRing, hashed, new_secret
 from serving.settings import GatewaySettings, KeySettings, LedgerSettings
 from tests.serving.conftest import gateway_over
-from tests.serving.ledger.postgres import MISSING, REASON, PostgresServer
+from tests.serving.ledger.postgres import PostgresServer
 from tests.serving.tracing.receiver import Receiver, receiver
 from tests.serving.upstream import answers, upstream
 from tests.test_docs import blocks, commands, run
@@ -91,19 +90,6 @@ def served(folder: Path, ear: Receiver) -> None:
             for path in ("/dashboard", "/dashboard/api/overview", "/metrics"):
                 assert (status(root + path), status(root + path, boss)) == (401, 200)
             assert status(f"{root}/v1/chat/completions", boss, CHAT) == 200
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    """A running server."""
-    if MISSING:
-        pytest.skip(REASON)
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 async def test_two_gateways_share_history_feedback_and_budgets_through_postgresql(

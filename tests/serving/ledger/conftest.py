@@ -10,20 +10,6 @@ from sqlalchemy import text
 
 from serving.ledger.database import Database, ledger_url
 from serving.ledger.store import Store
-from tests.serving.ledger.postgres import MISSING, REASON, PostgresServer
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running server."""
-    if MISSING:
-        pytest.skip(REASON)
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
