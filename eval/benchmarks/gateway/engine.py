@@ -1,10 +1,12 @@
 """The scout inside the engine, against the same model asked directly.
 
 Two gateways are started as processes, each with one vLLM server of the same small model on a core of its
-own: one server is plain, one has the probe. Requests take turns in an order drawn anew each time, so that
-whatever else the machine does, and whoever was asked before, meets all alike. The router is fitted on
-outcomes drawn at random: only time is measured here, and fixed policies say who answers. A third model, of
-the ladder's kind but larger and with random weights, shows what becomes of the ratios as models grow.
+own: one server is plain, one has the probe. Half of the turns are measured with the cores the other way
+round, because cores are not alike: one serves interrupts. Requests take turns in an order drawn anew each
+time, so that whatever else the machine does, and whoever was asked before, meets all alike. The router is
+fitted on outcomes drawn at random: only time is measured here, and fixed policies say who answers. A third
+model, of the ladder's kind but larger and with random weights, shows what becomes of the ratios as models
+grow.
 """
 
 from __future__ import annotations
@@ -79,25 +81,28 @@ def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
     """The rows of one model, by its name or folder."""
     folder = setting.work / "gateway-engine" / name
     _write_outcomes(folder / "outcomes")
-    plain_pool, router = _write_pool(folder / "plain.yaml", model, None), folder / "router"
-    run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
-    with serving(plain_pool, router, "none", folder / "plain") as plain:
-        pool = _write_pool(folder / "engine.yaml", model, f"{plain.vllm}/v1")
-        with serving(pool, router, "engine", folder / "engine") as engine:
-            measured = asyncio.run(_measure(plain, engine, turns))
-    return [replace(row, what=f"{name} through the engine probe, {row.what}") for row in measured]
+    first, second = _cores()
+    measured: list[Turn] = []
+    for seed, (mine, theirs) in enumerate(((first, second), (second, first))):
+        plain_pool, router = _write_pool(folder / "plain.yaml", model, mine, None), folder / "router"
+        run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
+        with serving(plain_pool, router, "none", folder / "plain") as plain:
+            pool = _write_pool(folder / "engine.yaml", model, theirs, f"{plain.vllm}/v1")
+            with serving(pool, router, "engine", folder / "engine") as engine:
+                measured += asyncio.run(_measure(plain, engine, turns // 2, seed))
+    return [replace(row, what=f"{name} through the engine probe, {row.what}") for row in _rows(measured)]
 
 
-async def _measure(plain: Stand, engine: Stand, n: int) -> list[Row]:
+async def _measure(plain: Stand, engine: Stand, n: int, seed: int) -> list[Turn]:
     turns = []
-    texts, rng = prompts(N_LEARNT + len(CALLS) * (n + N_WARM)), Random(0)
+    texts, rng = prompts(N_LEARNT + len(CALLS) * (n + N_WARM), seed=2 + seed), Random(seed)
     async with aiohttp.ClientSession() as http:
         for _ in range(N_LEARNT):
             await ask(http, engine.gateway, "auto:elsewhere", next(texts), 1)
         for _ in range(n + N_WARM):
             asked = {name: next(texts) for name in rng.sample(CALLS, len(CALLS))}
             turns.append(await _turn(http, plain, engine, asked))
-    return _rows(turns[N_WARM:])
+    return turns[N_WARM:]
 
 
 async def _turn(http: aiohttp.ClientSession, plain: Stand, engine: Stand, asked: Mapping[str, str]) -> Turn:
@@ -256,9 +261,8 @@ def _write_outcomes(folder: Path) -> None:
                 writer.writerow([f"q{number}", name, int(rng.integers(2)), 200, N_TOKENS])
 
 
-def _write_pool(path: Path, model: str, elsewhere: str | None) -> Path:
-    """The same two candidates; `elsewhere` has a server of its own once there is one."""
-    core = _core(-1 if elsewhere is None else 0)
+def _write_pool(path: Path, model: str, core: str, elsewhere: str | None) -> Path:
+    """The same two candidates, the model on a core; `elsewhere` has a server of its own once there is one."""
     own = {"kind": "vllm", "model_path": model, "max_model_len": MAX_TOKENS, "cores": core}
     backends: dict[str, Any] = {"own": own}
     if elsewhere is not None:
@@ -296,6 +300,7 @@ def _write_larger(folder: Path) -> Path:
     return folder
 
 
-def _core(place: int) -> str:
+def _cores() -> tuple[str, str]:
     """Each server computes on a core of its own, and only one of them at a time has anything to do."""
-    return str(sorted(os.sched_getaffinity(0))[place])
+    every = sorted(os.sched_getaffinity(0))
+    return str(every[0]), str(every[-1])
