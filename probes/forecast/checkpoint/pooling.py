@@ -55,7 +55,7 @@ def fit_pooling(tail: npt.NDArray[np.float32], rate: Floats, weight: Floats) -> 
     spread = np.sqrt(found.spectrum[:rank] / found.n_rows)
     projection = found.basis[:, :rank].astype(np.float64) / spread
     z = (found.transform(flat)[:, :rank] / spread).reshape(n, tokens, rank).astype(np.float64)
-    last = z[:, 0].mean(axis=0)
+    every, last = z.reshape(-1, rank), z[:, 0].mean(axis=0)
     start = np.concatenate([last / max(1.0, float(last @ last)), np.zeros(rank), [_logit(rate, weight)]])
 
     def objective(x: Floats) -> tuple[float, Floats]:
@@ -67,8 +67,8 @@ def fit_pooling(tail: npt.NDArray[np.float32], rate: Floats, weight: Floats) -> 
         inner = share * (read - pooled[:, None])
         gradient = np.concatenate(
             [
-                np.einsum("n,nt,ntr->r", miss, inner, z) + PENALTY * query,
-                np.einsum("n,nt,ntr->r", miss, share, z) + PENALTY * direction,
+                (miss[:, None] * inner).ravel() @ every + PENALTY * query,
+                (miss[:, None] * share).ravel() @ every + PENALTY * direction,
                 [miss.sum()],
             ]
         )
