@@ -72,9 +72,8 @@ def rows(setting: Setting) -> Iterator[Row]:
         return
     for model in MODELS:
         yield from _of(model, model, 120, setting)
-    yield from _of(
-        LARGER, str(_write_larger(setting.work / "gateway-engine" / LARGER)), LARGER_TURNS, setting
-    )
+    larger = _write_larger(setting.work / "gateway-engine" / LARGER).resolve()
+    yield from _of(LARGER, str(larger), LARGER_TURNS, setting)
 
 
 def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
