@@ -9,6 +9,8 @@ from pathlib import Path
 from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
 from eval.benchmarks.gateway.rig.pool import make_router, write_pool
 from eval.benchmarks.gateway.rig.processes import cores, free_port, python, running
+from eval.benchmarks.gateway.rig.scouts import prompts
+from eval.benchmarks.gateway.rig.timing import ratio_of_medians
 from eval.benchmarks.gateway.rig.upstream import ANSWER, WHOLE
 from router.configuration.pool import Pool
 from router.router import Router
@@ -36,6 +38,17 @@ def test_upstream_and_relay_answer_every_request(tmp_path: Path) -> None:
 
 def test_the_upstreams_answer_is_a_chat_completion() -> None:
     assert json.loads(WHOLE.partition(b"\r\n\r\n")[2]) == ANSWER
+
+
+def test_ratios_are_of_medians_and_their_interval_holds_them() -> None:
+    ratio, low, high = ratio_of_medians([2.0, 4.0, 6.0, 4.0], [1.0, 2.0, 3.0, 2.0])
+    assert ratio == 2
+    assert low <= ratio <= high
+
+
+def test_no_two_prompts_of_the_engine_rows_begin_alike() -> None:
+    asked = [*prompts(50), *prompts(50, seed=1)]
+    assert len({text[:16] for text in asked}) == len(asked)
 
 
 def test_pool_and_router_can_be_served(tmp_path: Path) -> None:

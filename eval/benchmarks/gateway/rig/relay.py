@@ -39,7 +39,8 @@ class Relay:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        async with self._session.request(scope["method"], self._url + scope["path"], data=body) as response:
+        url, told = self._url + scope["path"], {"content-type": "application/json"}
+        async with self._session.request(scope["method"], url, data=body, headers=told) as response:
             kept = ("content-type", "content-length")
             headers = [
                 (k.lower().encode(), v.encode()) for k, v in response.headers.items() if k.lower() in kept
