@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -63,10 +63,10 @@ def perform_all(sample: Sample, tasks: Sequence[Task], jobs: int) -> Iterator[Tr
     with tempfile.TemporaryDirectory() as folder:
         activations = Path(folder) / "activations.npy"
         np.save(activations, sample.features, allow_pickle=False)
-        light = replace(sample, features=sample.features[:0])
-        with ProcessPoolExecutor(jobs, fresh, initializer=_begin, initargs=(threads,)) as pool:
+        work = _Work(replace(sample, features=sample.features[:0]), activations, tasks, threads)
+        with ProcessPoolExecutor(jobs, fresh, initializer=_begin, initargs=(work,)) as pool:
             try:
-                yield from pool.map(_perform, repeat(light), repeat(activations), tasks, repeat(threads))
+                yield from pool.map(_perform, range(len(tasks)))
             except BrokenProcessPool:
                 raise BackendError(
                     f"One of {jobs} processes of the comparison was ended from outside.",
@@ -74,14 +74,32 @@ def perform_all(sample: Sample, tasks: Sequence[Task], jobs: int) -> Iterator[Tr
                 ) from None
 
 
-def _begin(threads: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first needed
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What a process is given at its start; afterwards it is told numbers of tasks only.
+
+    A queue of anything larger than a pipe holds would block for good once nobody is left to read it.
+    """
+
+    light: Sample
+    activations: Path
+    tasks: Sequence[Task]
+    threads: int
+
+
+_WORK: ContextVar[_Work] = ContextVar("work")
+
+
+def _begin(work: _Work) -> None:
+    _WORK.set(work)
+    os.environ["OMP_NUM_THREADS"] = str(work.threads)  # read by torch when it is first needed
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells of the interruption
 
 
-def _perform(light: Sample, activations: Path, task: Task, threads: int) -> Trial:
+def _perform(number: int) -> Trial:
     from threadpoolctl import threadpool_limits
 
-    features = np.load(activations, mmap_mode="r", allow_pickle=False)
-    with threadpool_limits(threads):
-        return perform(replace(light, features=features), task)
+    work = _WORK.get()
+    features = np.load(work.activations, mmap_mode="r", allow_pickle=False)
+    with threadpool_limits(work.threads):
+        return perform(replace(work.light, features=features), work.tasks[number])

@@ -157,8 +157,14 @@ class Database:
         return str(self.insert(table).on_conflict_do_nothing().compile(dialect=positional))
 
     def close(self) -> None:
-        """Close every connection; the object may be used again."""
+        """Close every connection, those that threads still hold as soon as they give them back.
+
+        The object may be used again.
+        """
+        pool = self.engine.pool
         self.engine.dispose()
+        event.listen(pool, "checkin", lambda _, record: record.invalidate())
+        pool.dispose()  # what came back in between
 
 
 def open_ledger(text: str, folder: Path | None = None) -> Database:

@@ -165,3 +165,16 @@ def test_readers_need_a_ledger_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no ledger"):
         open_ledger("text.db", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.db"]
+
+
+def test_what_a_thread_still_holds_at_the_close_is_closed_when_it_comes_back(database: Database) -> None:
+    with database.reading() as connection:
+        connection.execute(text("SELECT 1"))
+        held = connection.connection.dbapi_connection
+        database.close()
+        assert connection.execute(text("SELECT 2")).scalar() == 2
+    assert held is not None
+    with pytest.raises(Exception, match="closed"):
+        held.cursor().execute("SELECT 3")
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT 4")).scalar() == 4
