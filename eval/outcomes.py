@@ -207,7 +207,9 @@ def _needed(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
     path = find(folder, stem, suffixes)
     if path is None:
         names = " or ".join(stem + suffix for suffix in suffixes)
-        what = "does not exist" if not folder.is_dir() else f"has no {names}"
+        what = f"has no {names}"
+        if not folder.is_dir():
+            what = "is no folder" if folder.exists() else "does not exist"
         raise DataError(f"{folder} {what}.", hint=f"An outcome set is a folder with {names}.")
     return path
 

@@ -158,6 +158,9 @@ def test_bad_queries_are_refused_with_their_place(tmp_path: Path, queries: str, 
 def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         Outcomes.load(tmp_path / "nowhere")
+    (tmp_path / "notes.md").write_text("no outcomes")
+    with pytest.raises(DataError, match="is no folder"):
+        Outcomes.load(tmp_path / "notes.md")
     with pytest.raises(DataError, match=r"has no queries\.jsonl"):
         Outcomes.load(tmp_path)
 
