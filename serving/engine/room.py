@@ -97,8 +97,10 @@ class EngineRoom:
         field
             Their place in the pool file, for messages.
 
-        Raises ------ ConfigError If the pool itself sets what the probe needs: vLLM takes one connector,
-        and one kind of speculation.
+        Raises
+        ------
+        ConfigError
+            If the pool itself sets what the probe needs: vLLM takes one connector, and one kind of speculation.
         """
         flags = self._flags()
         for flag in flags[::2]:

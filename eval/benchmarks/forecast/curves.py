@@ -1,32 +1,23 @@
-"""From the first eighteenth of training to its end: the ladder by proxies, others by accuracies."""
+"""From the first eighteenth of training to its end: public runs here, the ladder and mixtures in `ends`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
 
-from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.material.mixtures import mixture_runs
-from eval.benchmarks.forecast.material.models import Series, ladder_runs
-from eval.benchmarks.forecast.material.readings import read
+from eval.benchmarks.forecast import ends
 from eval.benchmarks.row import Row, Setting
-from eval.ladder.sizes import CHECKPOINT_SHARES, DRILLED, EARLY_SHARES, LOG_SHARES, SIZES
 from eval.pictures.forecast_plots import curve_picture
 from eval.pictures.plots import write_frontier
 from eval.tables import Floats, read_csv
-from probes.forecast.rank.proxies import PROXIES
 from probes.forecast.trend.curve import LEAST_POINTS, Curve, fit_curve
-from probes.forecast.trend.siblings import LEAST_RUNS, STRETCH, Siblings
+from probes.forecast.trend.siblings import STRETCH, Siblings
 
 SHARE = 1 / 18 + 1e-6
-CANDIDATES = ("top5/frequency", "top1/frequency", "reciprocal_rank/uniform", "nll/frequency")
-"""Proxies of which the other runs choose one; the first is the paper's."""
-TEXT = "text"
 DRAWN = "1B-5xC"
 """The run that the picture shows."""
 PYTHIA_TASKS = ("arc_easy", "lambada_openai", "piqa", "sciq", "winogrande")
@@ -37,7 +28,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield _public(setting, "pythia_evals", pythia, "Pythia, mean of five tasks")
     yield _public(setting, "olmo_ladder", olmo, "OLMo ladder, mean of its tasks")
     yield from _olmo_losses(setting)
-    yield from _ladder(setting)
+    yield from ends.rows(setting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,86 +179,3 @@ def olmo(path: Path, columns: str = "eval/downstream/") -> list[Recorded]:
 def _recorded(name: str, size: str, points: dict[float, list[float]]) -> Recorded:
     steps = np.array(sorted(step for step in points if step > 0))
     return Recorded(name, size, steps, np.array([np.mean(points[step]) for step in steps]))
-
-
-def _ladder(setting: Setting) -> Iterator[Row]:
-    """Each run's end from its own first proxies, read as accuracy through the other runs of its kind."""
-    title, reach = (
-        "curve: first 1/18 of training on questions to the end",
-        "RMSE <= .03, half of cross-entropy's",
-    )
-    rungs = [] if setting.quick else ladder_runs(setting, shares=CHECKPOINT_SHARES)
-    if len(rungs) <= LEAST_RUNS or any(min(EARLY_SHARES) not in rung.folders for rung in rungs):
-        missing = "unmeasured in --quick, or no checkpoints (foresight ladder train)"
-        yield Row(f"{title}, ladder and mixtures", reach, missing, None)
-        return
-    for what, series in (("rungs of the ladder", rungs), ("mixtures", mixture_runs(setting))):
-        yield _carried_on(f"{title}, {len(series)} {what}", reach, [_watched(run, setting) for run in series])
-
-
-def _carried_on(title: str, reach: str, runs: Sequence[Watched]) -> Row:
-    miss: dict[str, list[float]] = {"proxy": [], "text": [], "others": []}
-    for run in runs:
-        others = [one for one in runs if one is not run]
-        name = CANDIDATES[0]
-        if len(others) > LEAST_RUNS:
-            name = min(CANDIDATES, key=lambda one: _rms([_end(o, others, one) - o.ends for o in others]))
-        miss["proxy"].append(_end(run, others, name) - run.ends)
-        miss["text"].append(_end(run, others, TEXT) - run.ends)
-        miss["others"].append(float(np.mean([one.ends for one in others])) - run.ends)
-    rmse, ends = {name: _rms(values) for name, values in miss.items()}, [one.ends for one in runs]
-    measured = (
-        f"RMSE by proxy {rmse['proxy']:.3f}, by cross-entropy on training text {rmse['text']:.3f}, by the"
-        f" mean of the other runs' ends {rmse['others']:.3f}; ends from {min(ends):.2f} to {max(ends):.2f}"
-    )
-    return Row(title, reach, measured, rmse["proxy"] <= min(0.03, rmse["text"] / 2))
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """One run: shares of its training on questions [T], numbers by name [T], size, and true accuracies [T].
-
-    ``accuracy`` holds NaN where nobody let the model answer.
-    """
-
-    shares: Floats
-    numbers: Mapping[str, Floats]
-    parameters: float
-    accuracy: Floats
-
-    @property
-    def ends(self) -> float:
-        """Accuracy at the end."""
-        return float(self.accuracy[-1])
-
-
-def _watched(run: Series, setting: Setting) -> Watched:
-    kept, exam = setting.work / "forecast" / "answers", Exam.draw(PER_FAMILY)
-    folders = {share: folder for share, folder in run.folders.items() if share > DRILLED}
-    found = [read(folder, setting) for folder in folders.values()]
-    numbers = {name: np.array([one.mean[PROXIES.index(name)] for one in found]) for name in CANDIDATES}
-    numbers[TEXT] = np.array([one.text_nats for one in found])
-    asked = [share in LOG_SHARES if run.name in SIZES else share == 1 for share in folders]
-    accuracy = [
-        float(graded(folder, exam, kept).mean()) if ask else np.nan
-        for folder, ask in zip(folders.values(), asked, strict=True)
-    ]
-    taught = (np.array(list(folders)) - DRILLED) / (1 - DRILLED)
-    return Watched(taught, numbers, run.parameters, np.array(accuracy))
-
-
-def _end(run: Watched, others: Sequence[Watched], name: str) -> float:
-    """Accuracy at the end of one run, from its beginning and the other runs' relation to the number."""
-    others = [one for one in others if one is not run]
-    early = run.shares <= SHARE
-    belief = Siblings.learn(
-        [(one.shares, one.numbers[name]) for one in others],
-        float(run.shares[early].max()),
-        sizes=[one.parameters for one in others],
-    )
-    curve = belief.foresee(run.shares[early], run.numbers[name][early], 1.0, size=run.parameters)
-    x = np.concatenate([one.numbers[name] for one in others])
-    y = np.concatenate([one.accuracy for one in others])
-    known = ~np.isnan(y)
-    fitted = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(x[known], y[known])
-    return float(fitted.predict([float(curve(1.0))])[0])

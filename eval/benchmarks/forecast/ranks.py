@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.forecast.material.answers import MODES, PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.material.mixtures import mixture_runs
+from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.mixtures import SHORT, SHORT_MIXTURES, mixture_runs
 from eval.benchmarks.forecast.material.models import ladder_runs
-from eval.benchmarks.forecast.material.readings import CROSS_ENTROPY, read
+from eval.benchmarks.forecast.material.readings import CROSS_ENTROPY, TASKS, read
 from eval.benchmarks.row import Row, Setting
-from eval.ladder.questions import FAMILIES
 from eval.metrics.bootstrap import interval
 from eval.pictures.forecast_plots import rank_picture
 from eval.pictures.plots import write_frontier
@@ -22,7 +21,6 @@ from probes.metrics import spearman
 
 LEAST_SHARE = 0.1
 """Checkpoints before it answer nothing: there is no order to foresee."""
-TASKS = tuple(f"{family}/{mode}" for mode in MODES for family in FAMILIES)
 _TITLE = "rank: Spearman by task, its family left out"
 _REACH = ">= .85; above text's cross-entropy, the interval without 0; not below the solutions'"
 N_DRAWS = 2000
@@ -33,7 +31,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     if setting.quick:
         yield Row(_TITLE, _REACH, "unmeasured in --quick: trains models", None)
         return
-    pool = {run.name: run.folders[1.0] for run in mixture_runs(setting)}
+    short = mixture_runs(setting, SHORT, names=SHORT_MIXTURES)
+    pool = {run.name: run.folders[1.0] for run in short}
     for series in ladder_runs(setting, least=1):
         pool |= {f"{series.name}@{s:.2g}": f for s, f in series.folders.items() if s >= LEAST_SHARE}
     yield _spearman(pool, setting)

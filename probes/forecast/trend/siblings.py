@@ -197,9 +197,9 @@ def _recent(s: Floats, y: Floats, reach: float) -> tuple[Floats, Floats]:
     return s[kept], y[kept]
 
 
-def _fall(s: Floats, log_rate: float) -> Floats:
-    """How far below its end a curve is, as a share of its rise from `ANCHOR` on [n]."""
-    rate = np.exp(log_rate)
+def _fall(s: Floats, log_rate: npt.ArrayLike) -> Floats:
+    """How far below its end a curve is, as a share of its rise from `ANCHOR` on [n], or of each rate [R, n]."""
+    rate = np.exp(np.asarray(log_rate, np.float64))[..., None]
     return np.asarray(np.expm1(-rate * np.log(s)) / np.expm1(-rate * np.log(ANCHOR)))
 
 
@@ -207,17 +207,16 @@ def _plain(s: Floats, y: Floats) -> tuple[Floats, Floats]:
     """(last, rise, log c) by least squares, and what they miss [n]; every octave of time counts alike."""
     octave = np.floor(np.log2(s))
     weight = 1 / np.array([(octave == one).sum() for one in octave])
-    best: tuple[float, Floats, Floats] | None = None
-    for log_rate in LOG_RATES:
-        design = np.column_stack([np.ones(len(s)), -_fall(s, log_rate)])
-        root = np.sqrt(weight)
-        two = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
-        miss = y - design @ two
-        loss = float(weight @ miss**2) * (1 + 1e-3 * (log_rate - np.log(0.5)) ** 2)
-        if best is None or loss < best[0]:
-            best = loss, np.array([*two, log_rate]), miss
-    assert best is not None  # there is always a rate
-    return best[1], best[2]
+    weight /= weight.sum()
+    basis = -_fall(s, LOG_RATES)
+    centred, away = basis - (basis @ weight)[:, None], y - weight @ y
+    spread = np.maximum(centred**2 @ weight, 1e-300)
+    rise = (centred * weight) @ away / spread
+    miss = away - rise[:, None] * centred
+    loss = miss**2 @ weight * (1 + 1e-3 * (LOG_RATES - np.log(0.5)) ** 2)
+    best = int(loss.argmin())
+    last = weight @ y - rise[best] * (basis[best] @ weight)
+    return np.array([last, rise[best], LOG_RATES[best]]), miss[best]
 
 
 def _as_curve(two: Floats, log_rate: float) -> tuple[float, float, float]:

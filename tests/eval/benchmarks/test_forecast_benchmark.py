@@ -20,7 +20,7 @@ from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
 from eval.ladder.questions import FAMILIES, split_of
 from eval.ladder.sequences import target_text
-from eval.ladder.sizes import LOG_SHARES, SIZES
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
 from eval.tables import Floats
 
 
@@ -37,7 +37,7 @@ def test_small_runs_cost_what_they_claim() -> None:
     assert parameters(TINY) * TINY.tokens <= 1e-3 * whole
     assert parameters(SMALL) * SMALL.tokens <= 1e-2 * whole
     assert len(MIXTURES) >= 8
-    assert list(run_of(Path("x"), "even", TINY).folders) == list(LOG_SHARES)
+    assert list(run_of(Path("x"), "even", TINY).folders) == list(CHECKPOINT_SHARES)
 
 
 @pytest.mark.parametrize("name", list(SIZES))

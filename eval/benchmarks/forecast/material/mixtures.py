@@ -18,7 +18,7 @@ from eval.benchmarks.row import Setting
 from eval.ladder.questions import FAMILIES, stream
 from eval.ladder.questions.drills import drills
 from eval.ladder.sequences import ROW_TOKENS, Batch, collate, drill_share, pack, rows
-from eval.ladder.sizes import LOG_SHARES, SIZES, Size
+from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES, Size
 from eval.ladder.train import checkpoint_folder, train
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class Mixture:
 
 
 _ALL = tuple(FAMILIES)
+
+
+def _without(some: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in _ALL if name not in some)
+
+
 MIXTURES: dict[str, Mixture] = {
     "even": Mixture(_ALL),
     "direct": Mixture(_ALL, think=0.05),
@@ -60,16 +66,28 @@ MIXTURES: dict[str, Mixture] = {
     "time": Mixture(_ALL + 5 * _TIME),
     "only-looking": Mixture(_LOOKING),
     "only-numbers": Mixture(_NUMBERS),
+    "looking": Mixture(_ALL + 3 * _LOOKING),
+    "only-time": Mixture(_TIME),
+    "without-numbers": Mixture(_without(_NUMBERS)),
+    "without-looking": Mixture(_without(_LOOKING)),
+    "without-time": Mixture(_without(_TIME)),
+    "direct-numbers": Mixture(_ALL + 3 * _NUMBERS, think=0.05),
+    "worked-looking": Mixture(_ALL + 3 * _LOOKING, think=0.95),
+    "easy-time": Mixture(_ALL + 5 * _TIME, easiest=0.4),
 }
 """Every mixture by name."""
 
-TARGET = replace(SIZES["ladder-s"], name="target", tokens=2_000_000, batch_tokens=2_304)
-"""The runs that are forecast: the smallest rung, a twenty-eighth as long."""
+TARGET = replace(SIZES["ladder-s"], name="long", tokens=16_000_000, batch_tokens=2_304)
+"""The runs that are forecast: the smallest rung, two sevenths as long."""
 
-SMALL = Size("small", 16, 1, 1, 1, 32, 115_000, 384, 8e-3, 8e-3)
-"""A hundredth of their compute: a sixth of the parameters, a seventeenth of the tokens."""
+SHORT = replace(TARGET, name="target", tokens=2_000_000)
+"""The same model hardly trained."""
+SHORT_MIXTURES = tuple(MIXTURES)[:8]
 
-TINY = replace(SMALL, name="tiny", tokens=11_500, batch_tokens=192)
+SMALL = Size("hundredth", 16, 1, 1, 1, 32, 980_000, 768, 8e-3, 8e-3)
+"""A hundredth of their compute: a sixth of the parameters, a sixteenth of the tokens."""
+
+TINY = replace(SMALL, name="thousandth", tokens=98_000, batch_tokens=384)
 """A thousandth of their compute."""
 
 
@@ -96,7 +114,7 @@ def batches(
 def run_of(folder: Path, mixture: str, size: Size) -> Series:
     """Where the run of a mixture and size stands."""
     name = f"{mixture}-{size.name}"
-    folders = {share: checkpoint_folder(folder, name, share) for share in LOG_SHARES[:-1]}
+    folders = {share: checkpoint_folder(folder, name, share) for share in CHECKPOINT_SHARES[:-1]}
     return Series(name, {**folders, 1.0: folder / name}, size.tokens, parameters(size))
 
 
@@ -108,17 +126,20 @@ def train_missing(
     for run, name in zip(runs, names, strict=True):
         if not (folder / run.name / "training.json").is_file():
             source = partial(batches, mixture=MIXTURES[name])
-            train(replace(size, name=run.name), folder, seed=seed, source=source, shares=LOG_SHARES)
+            train(replace(size, name=run.name), folder, seed=seed, source=source, shares=CHECKPOINT_SHARES)
     return runs
 
 
-def mixture_runs(setting: Setting, size: Size = TARGET) -> list[Series]:
+def mixture_runs(
+    setting: Setting, size: Size = TARGET, *, names: Sequence[str] = tuple(MIXTURES)
+) -> list[Series]:
     """The runs of a size under --work, trained where they are not there yet: minutes each."""
-    return train_missing(setting.work / "forecast" / "mixtures", size)
+    return train_missing(setting.work / "forecast" / "mixtures", size, names=names)
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     chosen = sys.argv[2:] or list(MIXTURES)
-    for one in (TARGET, SMALL, TINY):
+    for one in (TINY, SMALL, TARGET):
         train_missing(target, one, names=chosen)
+    train_missing(target, SHORT, names=[name for name in chosen if name in SHORT_MIXTURES])

@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.benchmarks.forecast.material.answers import MODES, Exam, kwargs
 from eval.benchmarks.row import Setting
-from eval.ladder.questions import stream
+from eval.ladder.questions import FAMILIES, stream
 from eval.ladder.questions.drills import drills
 from eval.ladder.sequences import target_text
 from eval.tables import Floats, write_atomically
@@ -22,6 +22,8 @@ from probes.forecast.rank.proxies import PROXIES
 from probes.forecast.rank.solutions import Solution
 from probes.forecast.rank.teacher import Teacher
 
+TASKS = tuple(f"{family}/{mode}" for mode in MODES for family in FAMILIES)
+"""A family and a mode each."""
 EACH = 15
 """Solutions of each task."""
 CROSS_ENTROPY = PROXIES.index("nll/uniform")
