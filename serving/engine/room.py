@@ -100,7 +100,8 @@ class EngineRoom:
         Raises
         ------
         ConfigError
-            If the pool itself sets what the probe needs: vLLM takes one connector, and one kind of speculation.
+            If the pool itself sets what the probe needs: vLLM takes one connector, and one kind of
+            speculation.
         """
         flags = self._flags()
         for flag in flags[::2]:

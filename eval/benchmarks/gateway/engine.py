@@ -33,11 +33,13 @@ from eval.benchmarks.gateway.rig.scouts import (
     write_pool,
 )
 from eval.benchmarks.gateway.rig.stand import Stand, run, serving
-from eval.benchmarks.gateway.rig.timing import Timing, ask, computed, ratio_of_medians
+from eval.benchmarks.gateway.rig.timing import Timing, ask, computed, ratio, typical
 from eval.benchmarks.row import Row, Setting
+from eval.tables import Floats
 
 MODELS = ("ladder-m", "ladder-l")
-LARGER, LARGER_TURNS = "random-13m", 60
+TURNS = 160
+LARGER, LARGER_TURNS = "random-13m", 80
 """A model that says nothing sensible, and how often it is asked."""
 CALLS = ("direct", "relayed", "chosen", "other", "prefill")
 N_WARM = 5
@@ -61,7 +63,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         yield from _of(MODELS[0], MODELS[0], 10, setting)
         return
     for model in MODELS:
-        yield from _of(model, model, 120, setting)
+        yield from _of(model, model, TURNS, setting)
     larger = write_larger(setting.work / "gateway-engine" / LARGER).resolve()
     yield from _of(LARGER, str(larger), LARGER_TURNS, setting)
 
@@ -71,7 +73,7 @@ def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
     folder = setting.work / "gateway-engine" / name
     write_outcomes(folder / "outcomes")
     first, second = _cores()
-    measured: list[Turn] = []
+    measured: list[list[Turn]] = []
     for seed, (mine, theirs) in enumerate(((first, second), (second, first))):
         plain_pool, router = write_pool(folder / "plain.yaml", model, mine, None), folder / "router"
         run("fit", str(plain_pool), str(folder / "outcomes"), "-o", str(router))
@@ -81,7 +83,7 @@ def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
                 serving(pool, router, "engine", folder / "engine") as engine,
                 _relay(plain.vllm, folder / "relay.log") as relay,
             ):
-                measured += asyncio.run(_measure(plain, engine, relay.url, turns // 2, seed))
+                measured.append(asyncio.run(_measure(plain, engine, relay.url, turns // 2, seed)))
     return [replace(row, what=f"{name} through the engine probe, {row.what}") for row in _rows(measured)]
 
 
@@ -109,7 +111,7 @@ async def _turn(
     """One of each, in the order in which their prompts are given."""
     ways = {
         "chosen": (engine.gateway, "auto:own", N_TOKENS),
-        "other": (engine.gateway, "auto:elsewhere", N_TOKENS),
+        "other": (engine.gateway, "auto:elsewhere", 1),
         "direct": (plain.vllm, SERVED, N_TOKENS),
         "relayed": (relay, SERVED, N_TOKENS),
         "prefill": (engine.vllm, SERVED, 1),
@@ -124,54 +126,54 @@ async def _turn(
     return Turn(timings, tokens)
 
 
-def _rows(turns: Sequence[Turn]) -> list[Row]:
-    direct, relayed, chosen, other, prefill = ([turn.timings[name] for turn in turns] for name in CALLS)
-    return [
-        _once(chosen, [turn.computed_tokens for turn in turns]),
-        _first_token(direct, chosen, relayed),
-        _decode(direct, chosen, relayed),
-        _another(direct, other, prefill),
-    ]
+def _rows(halves: Sequence[Sequence[Turn]]) -> list[Row]:
+    first = {
+        name: np.array([[turn.timings[name].first_s for turn in half] for half in halves]) for name in CALLS
+    }
+    token = {
+        name: np.array([[turn.timings[name].per_token_s for turn in half] for half in halves])
+        for name in CALLS
+    }
+    turns = [turn for half in halves for turn in half]
+    return [_once(turns), _first_token(first, turns), _decode(token), _another(first)]
 
 
-def _once(timings: Sequence[Timing], computed_tokens: Sequence[float]) -> Row:
-    asked = sum(timing.prompt_tokens for timing in timings)
-    times = sum(computed_tokens) / asked
+def _once(turns: Sequence[Turn]) -> Row:
+    asked = sum(turn.timings["chosen"].prompt_tokens for turn in turns)
+    computed_tokens = sum(turn.computed_tokens for turn in turns)
     return Row(
         "scout chosen: prompt tokens computed for each prompt token asked",
         "1 (vLLM's own counters)",
-        f"{times:.3f} ({sum(computed_tokens):.0f} of {asked} tokens, {len(timings)} requests)",
-        times == 1,
+        f"{computed_tokens / asked:.3f} ({computed_tokens:.0f} of {asked} tokens, {len(turns)} requests)",
+        computed_tokens == asked,
     )
 
 
-def _first_token(direct: Sequence[Timing], routed: Sequence[Timing], relayed: Sequence[Timing]) -> Row:
-    ours, bare, floor = ([t.first_s for t in timings] for timings in (routed, direct, relayed))
-    ratio, _, _ = ratio_of_medians(ours, bare)
+def _first_token(first_s: Mapping[str, Floats], turns: Sequence[Turn]) -> Row:
+    ours, bare, floor = (first_s[name] for name in ("chosen", "direct", "relayed"))
+    tokens = np.median([turn.timings["chosen"].prompt_tokens for turn in turns])
     return Row(
         "scout chosen: time to first token",
         f"<= {FIRST_RATIO} of a direct call",
-        f"{_told(ours, bare)}: {_ms(ours)} against {_ms(bare)}, "
-        f"prompts of {_median([t.prompt_tokens for t in routed]):.0f} tokens; a bare relay"
+        f"{_told(ours, bare)}: {_ms(ours)} against {_ms(bare)}, prompts of {tokens:.0f} tokens; a bare relay"
         f" {_told(floor, bare)}",
-        ratio <= FIRST_RATIO,
+        ratio(ours, bare)[0] <= FIRST_RATIO,
     )
 
 
-def _decode(direct: Sequence[Timing], routed: Sequence[Timing], relayed: Sequence[Timing]) -> Row:
-    ours, bare, floor = ([t.per_token_s for t in timings] for timings in (routed, direct, relayed))
-    ratio, _, _ = ratio_of_medians(bare, ours)
+def _decode(token_s: Mapping[str, Floats]) -> Row:
+    ours, bare, floor = (token_s[name] for name in ("chosen", "direct", "relayed"))
     return Row(
         "scout chosen: decode speed",
         f">= {DECODE_RATIO} of a direct call to a server without the probe",
         f"{_told(bare, ours)}: {_ms(ours)} a token against {_ms(bare)}; a bare relay {_told(bare, floor)}",
-        ratio >= DECODE_RATIO,
+        ratio(bare, ours)[0] >= DECODE_RATIO,
     )
 
 
-def _another(direct: Sequence[Timing], routed: Sequence[Timing], prefill: Sequence[Timing]) -> Row:
-    ours, bare, scout = ([t.first_s for t in timings] for timings in (routed, direct, prefill))
-    added_s, limit_s = _median(ours) - _median(bare), _median(scout) + MARGIN_S
+def _another(first_s: Mapping[str, Floats]) -> Row:
+    ours, bare, scout = (first_s[name] for name in ("other", "direct", "prefill"))
+    added_s, limit_s = typical(ours) - typical(bare), typical(scout) + MARGIN_S
     return Row(
         "another chosen: added time to first token",
         "<= one scout prefill + 3 ms",
@@ -181,17 +183,13 @@ def _another(direct: Sequence[Timing], routed: Sequence[Timing], prefill: Sequen
     )
 
 
-def _told(above: Sequence[float], below: Sequence[float]) -> str:
-    ratio, low, high = ratio_of_medians(above, below)
-    return f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+def _told(above: Floats, below: Floats) -> str:
+    found, low, high = ratio(above, below)
+    return f"{found:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
-
-
-def _ms(seconds: Sequence[float]) -> str:
-    return f"{1e3 * _median(seconds):.2f} ms"
+def _ms(seconds: Floats) -> str:
+    return f"{1e3 * typical(seconds):.2f} ms"
 
 
 def _cores() -> tuple[str, str]:

@@ -6,11 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from eval.benchmarks.gateway.load import closed_loop, request_bytes, streams
 from eval.benchmarks.gateway.rig.pool import make_router, write_pool
 from eval.benchmarks.gateway.rig.processes import cores, free_port, python, running
 from eval.benchmarks.gateway.rig.scouts import prompts
-from eval.benchmarks.gateway.rig.timing import ratio_of_medians
+from eval.benchmarks.gateway.rig.timing import ratio
 from eval.benchmarks.gateway.rig.upstream import ANSWER, WHOLE
 from router.configuration.pool import Pool
 from router.router import Router
@@ -40,10 +43,14 @@ def test_the_upstreams_answer_is_a_chat_completion() -> None:
     assert json.loads(WHOLE.partition(b"\r\n\r\n")[2]) == ANSWER
 
 
-def test_ratios_are_of_medians_and_their_interval_holds_them() -> None:
-    ratio, low, high = ratio_of_medians([2.0, 4.0, 6.0, 4.0], [1.0, 2.0, 3.0, 2.0])
-    assert ratio == 2
-    assert low <= ratio <= high
+def test_a_halfs_cores_weigh_on_both_and_leave_their_ratio_alone() -> None:
+    below = np.array([[1.0, 2.0, 3.0, 2.0], [10.0, 20.0, 30.0, 20.0]])
+    found, low, high = ratio(below * 2, below)
+    assert found == pytest.approx(2)
+    assert (low, high) == pytest.approx((2, 2)), "asked in turn, both were slow at once"
+    crossed, low, high = ratio(below * np.array([[1.5], [1 / 1.5]]), below)
+    assert crossed == pytest.approx(1)
+    assert low <= crossed <= high
 
 
 def test_no_two_prompts_of_the_engine_rows_begin_alike() -> None:

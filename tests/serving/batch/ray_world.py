@@ -24,7 +24,7 @@ from serving.batch.batch import Batch
 from serving.batch.engines import Standing, local, on_ray
 from serving.batch.summary import Summary
 from tests.serving.batch.test_batch import _content, write_job
-from tests.serving.files_api.test_files_and_batches import echoes, pool_at
+from tests.serving.files_api.desk import echoes, pool_at
 from tests.serving.routing import router_of
 from tests.serving.upstream import upstream
 

@@ -19,7 +19,7 @@ SERVED = "scout"
 LIKE = "ladder-l"
 SIZES = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12}
 """A model of 13 million parameters."""
-N_FIT, N_TOKENS, MAX_TOKENS = 160, 32, 512
+N_FIT, N_TOKENS, MAX_TOKENS = 160, 56, 512
 QUESTIONS_PER_PROMPT = 12
 
 

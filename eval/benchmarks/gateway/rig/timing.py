@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
 import numpy as np
 
+from eval.tables import Floats
 from probes.errors import BackendError
 
 DRAWS = 2000
@@ -65,11 +65,23 @@ async def computed(http: aiohttp.ClientSession, vllm: str) -> float:
     return counter("prompt_tokens_total") - counter("prefix_cache_hits_total")
 
 
-def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    """median(above) / median(below), with a 95 % bootstrap interval; the two were measured in turn."""
-    pairs = np.array([above, below])
+def typical(values: Floats) -> float:
+    """Geometric mean of the medians of each row [halves, n].
+
+    A half's cores weigh on it as a whole, and one median of all would stand now in the one, now in the other.
+    """
+    return float(np.exp(np.log(np.median(values, axis=-1)).mean()))
+
+
+def ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
+    """typical(above) / typical(below), with a 95 % bootstrap interval; [halves, n] each, measured in turn."""
+    pairs = np.stack([above, below])
     rng = np.random.default_rng(0)
-    drawn = pairs[:, rng.integers(0, pairs.shape[1], (DRAWS, pairs.shape[1]))]
-    ratios = np.median(drawn[0], axis=1) / np.median(drawn[1], axis=1)
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(np.median(above) / np.median(below)), float(low), float(high)
+    n_halves, n = pairs.shape[1:]
+    drawn = []
+    for _ in range(DRAWS):
+        places = rng.integers(0, n, (n_halves, n))
+        first, second = np.take_along_axis(pairs, places[None], axis=2)
+        drawn.append(typical(first) / typical(second))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return typical(above) / typical(below), float(low), float(high)
