@@ -198,7 +198,7 @@ def _recent(s: Floats, y: Floats, reach: float) -> tuple[Floats, Floats]:
 
 
 def _fall(s: Floats, log_rate: npt.ArrayLike) -> Floats:
-    """How far below its end a curve is, as a share of its rise from `ANCHOR` on: [n], or [R, n] of rates [R]."""
+    """How far below its end a curve is, as a share of its rise from `ANCHOR` on [n]; [R, n] for rates [R]."""
     rate = np.exp(np.asarray(log_rate, np.float64))[..., None]
     return np.asarray(np.expm1(-rate * np.log(s)) / np.expm1(-rate * np.log(ANCHOR)))
 
