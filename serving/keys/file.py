@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -61,7 +63,15 @@ def read_keys(path: Path) -> KeyRing:
 
 def write_keys(path: Path, ring: KeyRing) -> None:
     """Write a key file that only its owner may read; it is either the old one or complete."""
-    content = ring.model_dump(mode="json", exclude_defaults=True)
-    text = HEAD + yaml.safe_dump(content or {"keys": []}, sort_keys=False, allow_unicode=True)
+    text = HEAD + yaml.safe_dump(_content(ring), sort_keys=False, allow_unicode=True)
     with whole_file(path, mode=OWNER_ONLY) as fresh:
         fresh.write_text(text, encoding="utf-8")
+
+
+def one_line(ring: KeyRing) -> str:
+    """What a key file says, on one line of JSON: for an environment variable."""
+    return json.dumps(_content(ring))
+
+
+def _content(ring: KeyRing) -> dict[str, Any]:
+    return {"keys": [], **ring.model_dump(mode="json", exclude_defaults=True)}

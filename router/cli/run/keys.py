@@ -15,6 +15,7 @@ from router.configuration.complaints import config_error
 
 CREATE_EXAMPLE = "Example: foresight keys create team-a --usd-per-day 5 --requests-per-minute 120"
 LIST_EXAMPLE = "Example: foresight keys list"
+ENV_EXAMPLE = "Example: foresight keys env >> .env"
 REVOKE_EXAMPLE = "Example: foresight keys revoke team-a"
 
 app = typer.Typer(help="Make, list and revoke the keys of a gateway.", no_args_is_help=True)
@@ -88,6 +89,19 @@ def listing(file: File = Path("keys.yaml"), as_json: AsJson = False) -> None:
         names = "all" if key.candidates is None else ", ".join(key.candidates)
         table.add_row(key.id, rate, parallel, *money_limits, names, "yes" if key.operator else "")
     out().print(table)
+
+
+@app.command("env", epilog=ENV_EXAMPLE)
+def env(
+    file: File = Path("keys.yaml"),
+    variable: Annotated[
+        str, typer.Option(metavar="NAME", help="The pool names it as serve: {keys: {env: …}}.")
+    ] = "FORESIGHT_KEYS",
+) -> None:
+    """Print the key file, hashes included, as a line that sets an environment variable."""
+    from serving.keys.file import one_line, read_keys
+
+    typer.echo(f"{variable}={one_line(read_keys(file))}")
 
 
 @app.command("revoke", epilog=REVOKE_EXAMPLE)

@@ -214,7 +214,7 @@ class TestLedgerCommands:
 
 class TestKeyCommands:
     def test_a_key_is_shown_once_listed_and_revoked(self, tmp_path: Path) -> None:
-        from serving.keys.file import read_keys
+        from serving.keys.file import parse_keys, read_keys
         from serving.keys.key import Lock
 
         file = tmp_path / "keys.yaml"
@@ -229,6 +229,10 @@ class TestKeyCommands:
         listed = invoke("keys", "list", "--file", file, "--json").stdout
         assert json.loads(listed)["keys"][0]["id"] == "team"
         assert opened.sha256 not in listed
+        name, _, line = invoke("keys", "env", "--file", file).stdout.partition("=")
+        assert (name, parse_keys(line, "the line")) == ("FORESIGHT_KEYS", read_keys(file))
+        assert line.count("\n") == 1
+        assert invoke("keys", "env", "--file", tmp_path / "none.yaml").exit_code == 2
         assert invoke("keys", "revoke", "team", "--file", file).exit_code == 0
         assert read_keys(file).keys == ()
         assert invoke("keys", "revoke", "team", "--file", file).exit_code == 2
