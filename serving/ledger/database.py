@@ -211,6 +211,7 @@ def _postgres_engine(url: URL) -> Engine:
         "tcp_user_timeout": 2 * WAIT_S * 1000,
         "options": "-c statement_timeout=60s -c lock_timeout=10s",
         "application_name": "foresight",
+        "client_encoding": "utf8",  # text comes as bytes from a database without an encoding otherwise
     }
     try:
         return create_engine(url, connect_args=options, pool_pre_ping=True, hide_parameters=True)

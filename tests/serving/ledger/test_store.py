@@ -16,6 +16,7 @@ from serving.ledger.reading import decisions, money
 from serving.ledger.reading.window import Window
 from serving.ledger.schema import METADATA
 from serving.ledger.store import PRUNE_AT_ONCE, Store
+from tests.serving.ledger.postgres import PostgresServer
 from tests.serving.ledger.rows import NOW_S, decided, decision, exchange, failures, finished, rated
 
 ALL = Window(0, 4e9)
@@ -51,6 +52,25 @@ def test_a_decision_is_read_as_it_was_made(store: Store) -> None:
     assert (row.novel, row.key_id, row.correct) == (True, "team", 0.5)
     assert row.prompt == [{"role": "user", "content": "hi"}]
     assert decisions.decision(store.database, "dec-unknown") is None
+
+
+def test_a_database_that_knows_no_encoding_keeps_text_all_the_same(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """As `initdb` makes one where no locale is set."""
+    server = Database(ledger_url(postgres.url, tmp_path))
+    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE plain ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0"))
+    server.close()
+
+    database = Database(ledger_url(postgres.url.replace("/postgres", "/plain"), tmp_path))
+    chosen = decision(reason="odd ≥ 0.8")
+    Store(database).write([decided(chosen)])
+    row = decisions.decision(database, chosen.id)
+    database.close()
+
+    assert row is not None
+    assert row.reason == "odd ≥ 0.8"
 
 
 def test_writing_a_batch_again_changes_nothing(store: Store) -> None:
