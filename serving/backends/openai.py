@@ -219,6 +219,8 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
 
 def _reason(error: BaseException) -> str:
     """The kind of a network error, without addresses or internals."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the name of its host is not known here"
     if isinstance(error, aiohttp.ClientConnectorError):
         return os.strerror(error.errno) if error.errno else "connection failed"
     return "timed out" if isinstance(error, TimeoutError) else type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from datetime import UTC, datetime
 
@@ -106,6 +107,22 @@ class TestOpenAIBackend:
 
         assert health.state is State.DOWN
         assert str(dead_port) not in health.detail
+
+    async def test_a_host_that_nobody_knows_is_told_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def unknown(*_: object, **__: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+        backend = OpenAIBackend("far", "http://vllm-small:8000/v1")
+        await backend.start()
+        health = await backend.health()
+        with pytest.raises(BackendFailure) as caught:
+            await backend.ask(Call("completions", {}, False, "r"))
+        await backend.close()
+
+        assert health.detail == "the name of its host is not known here"
+        assert caught.value.kind == "connect"
+        assert health.detail in str(caught.value)
 
     @pytest.mark.parametrize(("timeout_s", "tries"), [(60.0, 1), (0.01, 2)])
     async def test_a_connection_is_opened_again_if_only_this_event_loop_was_late(
