@@ -1,8 +1,8 @@
 """Where runs of the ladder and of mixtures end, foreseen from the proxies of their first eighteenth.
 
-As the paper does it, and task by task: a proxy is carried on to the end of training, and what it is there is
-read as accuracy through the other runs. Cross-entropy on training text is one number for all tasks, and is
-carried on and read in the very same way.
+As the paper does it: a proxy's mean over all tasks is carried on to the end of training, and what it is there
+is read as accuracy through the other runs. Cross-entropy on training text is carried on and read in the same
+way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
 from eval.benchmarks.forecast.material.mixtures import mixture_runs
 from eval.benchmarks.forecast.material.models import Series, ladder_runs
-from eval.benchmarks.forecast.material.readings import TASKS, read
+from eval.benchmarks.forecast.material.readings import read
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.sizes import CHECKPOINT_SHARES, DRILLED, EARLY_SHARES, LOG_SHARES, SIZES
 from eval.tables import Floats
@@ -27,6 +27,8 @@ SHARE = 1 / 18 + 1e-6
 CANDIDATES = ("top5/frequency", "top1/frequency", "reciprocal_rank/uniform", "nll/frequency")
 """Proxies of which the other runs choose one; the first is the paper's."""
 TEXT = "text"
+FALLING = ("nll/frequency", TEXT)
+"""Numbers that fall while accuracy grows."""
 _TITLE = "curve: first 1/18 of training on questions to the end"
 _REACH = "RMSE <= .03, half of cross-entropy's"
 
@@ -72,9 +74,9 @@ def _chosen(runs: Sequence[Watched]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """One run: shares of its training on questions [T], numbers by name [T, tasks], size, accuracies.
+    """One run: shares of its training on questions [T], numbers by name [T], size, and accuracies [T].
 
-    ``accuracy`` [T, tasks] holds NaN where nobody let the model answer.
+    ``accuracy`` holds NaN where nobody let the model answer.
     """
 
     shares: Floats
@@ -84,27 +86,23 @@ class Watched:
 
     @property
     def end(self) -> float:
-        """Accuracy at the end, over all tasks."""
-        return float(self.accuracy[-1].mean())
+        """Accuracy at the end."""
+        return float(self.accuracy[-1])
 
 
 def foresee(run: Watched, others: Sequence[Watched], name: str) -> float:
     """Accuracy at the end of one run, from its beginning and the other runs' relation to the number."""
-    return float(np.mean([_task(run, others, name, task) for task in range(run.accuracy.shape[1])]))
-
-
-def _task(run: Watched, others: Sequence[Watched], name: str, task: int) -> float:
     early = run.shares <= SHARE
     belief = Siblings.learn(
-        [(one.shares, one.numbers[name][:, task]) for one in others],
+        [(one.shares, one.numbers[name]) for one in others],
         float(run.shares[early].max()),
         sizes=[one.parameters for one in others],
     )
-    curve = belief.foresee(run.shares[early], run.numbers[name][early, task], 1.0, size=run.parameters)
-    x = np.concatenate([one.numbers[name][:, task] for one in others])
-    y = np.concatenate([one.accuracy[:, task] for one in others])
+    curve = belief.foresee(run.shares[early], run.numbers[name][early], 1.0, size=run.parameters)
+    x = np.concatenate([one.numbers[name] for one in others])
+    y = np.concatenate([one.accuracy for one in others])
     known = ~np.isnan(y)
-    fitted = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(x[known], y[known])
+    fitted = IsotonicRegression(increasing=name not in FALLING, out_of_bounds="clip").fit(x[known], y[known])
     return float(fitted.predict([float(curve(1.0))])[0])
 
 
@@ -112,18 +110,15 @@ def _watched(run: Series, setting: Setting) -> Watched:
     kept, exam = setting.work / "forecast" / "answers", Exam.draw(PER_FAMILY)
     folders = {share: folder for share, folder in run.folders.items() if share > DRILLED}
     found = [read(folder, setting) for folder in folders.values()]
-    numbers = {
-        name: np.array([[one.proxies[task][PROXIES.index(name)] for task in TASKS] for one in found])
-        for name in CANDIDATES
-    }
-    numbers[TEXT] = np.array([[one.text_nats] * len(TASKS) for one in found])
-    accuracy = np.full((len(folders), len(TASKS)), np.nan)
-    for row, (share, folder) in enumerate(folders.items()):
-        if share in LOG_SHARES if run.name in SIZES else share == 1:
-            by_task = exam.by_task(graded(folder, exam, kept))
-            accuracy[row] = [by_task[task] for task in TASKS]
+    numbers = {name: np.array([one.mean[PROXIES.index(name)] for one in found]) for name in CANDIDATES}
+    numbers[TEXT] = np.array([one.text_nats for one in found])
+    asked = [share in LOG_SHARES if run.name in SIZES else share == 1 for share in folders]
+    accuracy = [
+        float(graded(folder, exam, kept).mean()) if ask else np.nan
+        for folder, ask in zip(folders.values(), asked, strict=True)
+    ]
     taught = (np.array(list(folders)) - DRILLED) / (1 - DRILLED)
-    return Watched(taught, numbers, run.parameters, accuracy)
+    return Watched(taught, numbers, run.parameters, np.array(accuracy))
 
 
 def _rms(miss: Sequence[float]) -> float:

@@ -140,19 +140,18 @@ def test_a_frozen_probe_is_judged_within_families_on_other_checkpoints() -> None
     assert watched.area_of_difficulty(0) == 0.0, "the later question, the harder one, is the right one"
 
 
-def two_tasks(first: float, second: float) -> ends.Watched:
-    """A run whose number is its accuracy, in each of two tasks, and that was asked at the end only."""
+def grown(level: float) -> ends.Watched:
+    """A run whose number is half its accuracy, and that was asked at the end only."""
     shares = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.3, 1.0])
-    numbers = np.array([first, second]) - 0.1 * (shares[:, None] ** -0.3 - 1)
-    accuracy = np.full(numbers.shape, np.nan)
-    accuracy[-1] = numbers[-1]
-    return ends.Watched(shares, dict.fromkeys((*ends.CANDIDATES, ends.TEXT), numbers), 1e4, accuracy)
+    number = level - 0.1 * (shares**-0.3 - 1)
+    accuracy = np.where(shares == 1, 2 * number, np.nan)
+    numbers = {name: -number if name in ends.FALLING else number for name in (*ends.CANDIDATES, ends.TEXT)}
+    return ends.Watched(shares, numbers, 1e4, accuracy)
 
 
-def test_an_end_is_foreseen_task_by_task_from_runs_that_got_there() -> None:
-    pairs = [(0.9, 0.3), (0.8, 0.5), (0.7, 0.6), (0.6, 0.9), (0.5, 0.4), (0.4, 0.7)]
-    runs = [two_tasks(*pair) for pair in pairs]
-    for first, second in ((0.75, 0.45), (0.55, 0.8)):
-        new = two_tasks(first, second)
-        assert ends.foresee(new, runs, ends.CANDIDATES[0]) == pytest.approx(new.end, abs=0.02)
+def test_an_end_is_foreseen_from_runs_that_got_there_by_numbers_that_rise_and_fall() -> None:
+    runs = [grown(level) for level in (0.1, 0.2, 0.25, 0.3, 0.4, 0.45)]
+    new = grown(0.33)
+    for name in (*ends.CANDIDATES, ends.TEXT):
+        assert ends.foresee(new, runs, name) == pytest.approx(new.end, abs=0.02)
     assert ends._chosen(runs[:2]) == ends.CANDIDATES[0], "two runs cannot choose"

@@ -35,14 +35,14 @@ class Exam:
     Attributes
     ----------
     questions : tuple of Question
-        Each family equally often.
+        Each family about equally often: a prompt stands once, and some families have few.
     """
 
     questions: tuple[Question, ...]
 
     @classmethod
     def draw(cls, per_family: int, *, split: Split = "test", seed: int = _SEED) -> Exam:
-        """Questions that no model was taught; ``fit`` for what probes learn from."""
+        """Questions that no model was taught, each family about equally often; ``fit`` for what probes learn from."""
         drawn = draw(per_family * len(FAMILIES), seed, split)
         return cls(tuple(drawn))
 
