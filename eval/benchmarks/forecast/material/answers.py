@@ -42,7 +42,7 @@ class Exam:
 
     @classmethod
     def draw(cls, per_family: int, *, split: Split = "test", seed: int = _SEED) -> Exam:
-        """Questions that no model was taught, each family about equally often; ``fit`` for what probes learn from."""
+        """Questions that no model was taught; ``fit`` for what probes learn from."""
         drawn = draw(per_family * len(FAMILIES), seed, split)
         return cls(tuple(drawn))
 
