@@ -38,9 +38,10 @@ from eval.benchmarks.row import Row, Setting
 from eval.tables import Floats
 
 MODELS = ("ladder-m", "ladder-l")
+LARGER = "random-13m"
+"""A model that says nothing sensible."""
 TURNS = 160
-LARGER, LARGER_TURNS = "random-13m", 80
-"""A model that says nothing sensible, and how often it is asked."""
+"""How often each model is asked in each way."""
 CALLS = ("direct", "relayed", "chosen", "other", "prefill")
 N_WARM = 5
 """Turns before those that count."""
@@ -65,7 +66,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     for model in MODELS:
         yield from _of(model, model, TURNS, setting)
     larger = write_larger(setting.work / "gateway-engine" / LARGER).resolve()
-    yield from _of(LARGER, str(larger), LARGER_TURNS, setting)
+    yield from _of(LARGER, str(larger), TURNS, setting)
 
 
 def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
