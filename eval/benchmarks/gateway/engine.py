@@ -4,9 +4,9 @@ Two gateways are started as processes, each with one vLLM server of the same sma
 own: one server is plain, one has the probe. Half of the turns are measured with the cores the other way
 round, because cores are not alike: one serves interrupts. Requests take turns in an order drawn anew each
 time, so that whatever else the machine does, and whoever was asked before, meets all alike. The router is
-fitted on outcomes drawn at random: only time is measured here, and fixed policies say who answers. A third
-model, of the ladder's kind but larger and with random weights, shows what becomes of the ratios as models
-grow. A bare relay in front of the plain server, asked in turn with the others, shows what any process between
+fitted on outcomes drawn at random: only time is measured here, and fixed policies say who answers. Two
+models of the ladder's kind, larger and with random weights, show what becomes of the ratios as models grow.
+A bare relay in front of the plain server, asked in turn with the others, shows what any process between
 client and server costs.
 """
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from eval.benchmarks.gateway.rig.processes import Process, free_port, python, running
 from eval.benchmarks.gateway.rig.scouts import (
+    LARGER,
     N_TOKENS,
     SERVED,
     prompts,
@@ -37,10 +38,7 @@ from eval.benchmarks.gateway.rig.timing import Timing, ask, computed, ratio, typ
 from eval.benchmarks.row import Row, Setting
 from eval.tables import Floats
 
-MODELS = ("ladder-m", "ladder-l")
-LARGER = "random-13m"
-"""A model that says nothing sensible."""
-TURNS = 160
+TURNS = {"ladder-m": 160, "ladder-l": 160, "random-13m": 160, "random-80m": 40}
 """How often each model is asked in each way."""
 CALLS = ("direct", "relayed", "chosen", "other", "prefill")
 N_WARM = 5
@@ -61,17 +59,16 @@ class Turn:
 def rows(setting: Setting) -> Iterator[Row]:
     """Prompt computed once, first token, decode speed; then the time that another one's answer waits."""
     if setting.quick:
-        yield from _of(MODELS[0], MODELS[0], 10, setting)
+        yield from _of("ladder-m", 10, setting)
         return
-    for model in MODELS:
-        yield from _of(model, model, TURNS, setting)
-    larger = write_larger(setting.work / "gateway-engine" / LARGER).resolve()
-    yield from _of(LARGER, str(larger), TURNS, setting)
+    for name, turns in TURNS.items():
+        yield from _of(name, turns, setting)
 
 
-def _of(name: str, model: str, turns: int, setting: Setting) -> list[Row]:
-    """The rows of one model, by its name or folder."""
+def _of(name: str, turns: int, setting: Setting) -> list[Row]:
+    """The rows of one model."""
     folder = setting.work / "gateway-engine" / name
+    model = str(write_larger(folder).resolve()) if name in LARGER else name
     write_outcomes(folder / "outcomes")
     first, second = _cores()
     measured: list[list[Turn]] = []

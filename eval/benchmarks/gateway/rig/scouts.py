@@ -17,8 +17,21 @@ from router.configuration.paths import packaged_folder
 SERVED = "scout"
 """Name of the model at every server."""
 LIKE = "ladder-l"
-SIZES = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12}
-"""A model of 13 million parameters."""
+LARGER = {
+    "random-13m": {
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+    },
+    "random-80m": {
+        "hidden_size": 768,
+        "intermediate_size": 2304,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 24,
+    },
+}
+"""Models of the ladder's kind with 13 and 80 million random weights: they say nothing sensible."""
 N_FIT, N_TOKENS, MAX_TOKENS = 160, 56, 512
 QUESTIONS_PER_PROMPT = 12
 
@@ -71,13 +84,13 @@ def write_pool(path: Path, model: str, core: str, elsewhere: str | None) -> Path
 
 
 def write_larger(folder: Path) -> Path:
-    """A folder with a model of 13 million random weights and the ladder's tokeniser."""
+    """A folder with the model of `LARGER` that it is named after, and the ladder's tokeniser."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     if not (folder / "model.safetensors").is_file():
         like = packaged_folder(LIKE)
-        config = AutoConfig.from_pretrained(like, local_files_only=True, **SIZES)
+        config = AutoConfig.from_pretrained(like, local_files_only=True, **LARGER[folder.name])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             AutoModelForCausalLM.from_config(config).save_pretrained(folder)
