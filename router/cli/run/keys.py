@@ -92,16 +92,11 @@ def listing(file: File = Path("keys.yaml"), as_json: AsJson = False) -> None:
 
 
 @app.command("env", epilog=ENV_EXAMPLE)
-def env(
-    file: File = Path("keys.yaml"),
-    variable: Annotated[
-        str, typer.Option(metavar="NAME", help="The pool names it as serve: {keys: {env: …}}.")
-    ] = "FORESIGHT_KEYS",
-) -> None:
-    """Print the key file, hashes included, as a line that sets an environment variable."""
+def env(file: File = Path("keys.yaml")) -> None:
+    """Print the key file, hashes included, as a line that sets FORESIGHT_KEYS."""
     from serving.keys.file import one_line, read_keys
 
-    typer.echo(f"{variable}={one_line(read_keys(file))}")
+    typer.echo(f"FORESIGHT_KEYS={one_line(read_keys(file))}")
 
 
 @app.command("revoke", epilog=REVOKE_EXAMPLE)
