@@ -10,14 +10,7 @@ import aiohttp
 import openai
 import pytest
 
-from tests.serving.files_api.desk import (
-    desk,
-    echoes,
-    lines,
-    over,
-    rows,
-    submit,
-)
+from tests.serving.files_api.desk import desk, echoes, lines, over, rows, submit
 from tests.serving.upstream import upstream
 
 

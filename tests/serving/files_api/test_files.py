@@ -11,15 +11,7 @@ import aiohttp
 import openai
 import pytest
 
-from tests.serving.files_api.desk import (
-    desk,
-    echoes,
-    lines,
-    over,
-    rows,
-    submit,
-    submit_file,
-)
+from tests.serving.files_api.desk import desk, echoes, lines, over, rows, submit, submit_file
 from tests.serving.upstream import upstream
 
 

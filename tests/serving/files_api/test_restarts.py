@@ -11,15 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.files_api.desk import (
-    desk,
-    echoes,
-    lines,
-    over,
-    process,
-    rows,
-    submit,
-)
+from tests.serving.files_api.desk import desk, echoes, lines, over, process, rows, submit
 from tests.serving.upstream import upstream
 
 
