@@ -13,7 +13,7 @@ from eval.benchmarks.row import Row, Setting
 
 def benchmark(setting: Setting) -> Iterator[Row]:
     """Yield all rows, the quick ones first."""
-    from eval.benchmarks.forecast import checkpoints, contexts, curves, decisions, passes, ranks, speed
+    from eval.benchmarks.forecast import checkpoints, contexts, curves, decisions, ends, passes, ranks, speed
 
-    for part in (contexts, passes, curves, checkpoints, speed, ranks, decisions):
+    for part in (contexts, passes, curves, ends, checkpoints, speed, ranks, decisions):
         yield from part.rows(setting)

@@ -1,4 +1,4 @@
-"""From the first eighteenth of training to its end: public runs here, the ladder and mixtures in `ends`."""
+"""From the first eighteenth of training to its end: public runs by their accuracies and losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.benchmarks.forecast import ends
 from eval.benchmarks.row import Row, Setting
 from eval.pictures.forecast_plots import curve_picture
 from eval.pictures.plots import write_frontier
@@ -18,6 +17,7 @@ from probes.forecast.trend.curve import LEAST_POINTS, Curve, fit_curve
 from probes.forecast.trend.siblings import STRETCH, Siblings
 
 SHARE = 1 / 18 + 1e-6
+"""What is known of a run: its first eighteenth, that point included."""
 DRAWN = "1B-5xC"
 """The run that the picture shows."""
 PYTHIA_TASKS = ("arc_easy", "lambada_openai", "piqa", "sciq", "winogrande")
@@ -28,7 +28,6 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield _public(setting, "pythia_evals", pythia, "Pythia, mean of five tasks")
     yield _public(setting, "olmo_ladder", olmo, "OLMo ladder, mean of its tasks")
     yield from _olmo_losses(setting)
-    yield from ends.rows(setting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ def _public(setting: Setting, name: str, read: Callable[[Path], list[Recorded]],
             ("size", _by_size(run, runs)),
         ):
             miss[name_of].append(float(value) - truth)
-    rmse = {one: _rms(values) for one, values in miss.items()}
+    rmse = {one: rms(values) for one, values in miss.items()}
     measured = (
         f"RMSE {rmse['siblings']:.3f} over {len(runs)} runs, prior from runs of other sizes (95% interval"
         f" holds {sum(covered)} of {len(covered)}); without such runs {rmse['alone']:.3f}; the last early"
@@ -132,7 +131,7 @@ def _olmo_losses(setting: Setting) -> Iterator[Row]:
             y = np.array([accuracy[one.name].values[-1] for one in others])
             slope, level = np.polyfit(x, y, 1)
             miss.append(level + slope * loss - float(accuracy[run.name].values[-1]))
-        rmse[label] = _rms(miss)
+        rmse[label] = rms(miss)
     measured = (
         f"RMSE {rmse['answers']:.3f} by nats of right answers, {rmse['text']:.3f} by those of running text"
     )
@@ -144,7 +143,8 @@ def _file(setting: Setting, name: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _rms(miss: Sequence[float]) -> float:
+def rms(miss: Sequence[float]) -> float:
+    """Root of the mean square."""
     return float(np.sqrt(np.mean(np.square(miss))))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from eval.benchmarks.forecast.curves import SHARE, rms
 from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
 from eval.benchmarks.forecast.material.mixtures import mixture_runs
 from eval.benchmarks.forecast.material.models import Series, ladder_runs
@@ -23,7 +24,6 @@ from eval.tables import Floats
 from probes.forecast.rank.proxies import PROXIES
 from probes.forecast.trend.siblings import LEAST_RUNS, Siblings
 
-SHARE = 1 / 18 + 1e-6
 CANDIDATES = ("top5/frequency", "top1/frequency", "reciprocal_rank/uniform", "nll/frequency")
 """Proxies of which the other runs choose one; the first is the paper's."""
 TEXT = "text"
@@ -53,7 +53,7 @@ def _row(title: str, runs: Sequence[Watched]) -> Row:
         miss["proxy"].append(foresee(run, others, name) - run.end)
         miss[TEXT].append(foresee(run, others, TEXT) - run.end)
         miss["others"].append(float(np.mean([one.end for one in others])) - run.end)
-    rmse, last = {name: _rms(values) for name, values in miss.items()}, [run.end for run in runs]
+    rmse, last = {name: rms(values) for name, values in miss.items()}, [run.end for run in runs]
     measured = (
         f"RMSE by proxy {rmse['proxy']:.3f}, by cross-entropy on training text {rmse[TEXT]:.3f}, by the"
         f" mean of the other runs' ends {rmse['others']:.3f}; ends from {min(last):.2f} to {max(last):.2f}"
@@ -67,7 +67,7 @@ def _chosen(runs: Sequence[Watched]) -> str:
         return CANDIDATES[0]
 
     def error(name: str) -> float:
-        return _rms([foresee(one, [o for o in runs if o is not one], name) - one.end for one in runs])
+        return rms([foresee(one, [o for o in runs if o is not one], name) - one.end for one in runs])
 
     return min(CANDIDATES, key=error)
 
@@ -119,7 +119,3 @@ def _watched(run: Series, setting: Setting) -> Watched:
     ]
     taught = (np.array(list(folders)) - DRILLED) / (1 - DRILLED)
     return Watched(taught, numbers, run.parameters, np.array(accuracy))
-
-
-def _rms(miss: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(miss))))

@@ -80,9 +80,10 @@ MIXTURES: dict[str, Mixture] = {
 TARGET = replace(SIZES["ladder-s"], name="long", tokens=16_000_000, batch_tokens=2_304)
 """The runs that are forecast: the smallest rung, two sevenths as long."""
 
-SHORT = replace(TARGET, name="target", tokens=2_000_000)
+SHORT = replace(TARGET, name="short", tokens=2_000_000)
 """The same model hardly trained."""
 SHORT_MIXTURES = tuple(MIXTURES)[:8]
+"""Those that are trained so, too."""
 
 SMALL = Size("hundredth", 16, 1, 1, 1, 32, 980_000, 768, 8e-3, 8e-3)
 """A hundredth of their compute: a sixth of the parameters, a sixteenth of the tokens."""
