@@ -42,9 +42,9 @@ class Siblings:
     mean, covariance
         Of (last, rise, log c) [3] and [3, 3], for a run of average size.
     slope
-        [3]: what a unit of log size adds to them; 0 where sizes were not told.
+        [K, 3]: what a unit of each log size adds to them; 0 where sizes were not told.
     size
-        Mean log size.
+        [K]: mean log sizes.
     lack
         [2, G]: shares of training (logarithms), and how far values lie above such curves there on average:
         early in training no power law holds.
@@ -59,14 +59,14 @@ class Siblings:
     mean: Floats
     covariance: Floats
     slope: Floats
-    size: float
+    size: Floats
     lack: Floats
     noise: float
     shared: float
     reach: float
 
     @classmethod
-    def learn(cls, runs: Sequence[Run], reach: float, *, sizes: Sequence[float] | None = None) -> Siblings:
+    def learn(cls, runs: Sequence[Run], reach: float, *, sizes: npt.ArrayLike | None = None) -> Siblings:
         """Fit every finished run; its last point is its end.
 
         Parameters
@@ -76,7 +76,8 @@ class Siblings:
         reach
             The share of training that will be known of a new run.
         sizes
-            Parameters or compute of each run, positive: larger models end higher, which early points hide.
+            Parameters or compute of each run [n], or several such sizes [n, K], positive: larger models end
+            higher, which early points hide.
 
         Raises
         ------
@@ -91,6 +92,7 @@ class Siblings:
         scale = np.ones(len(runs)) if sizes is None else np.asarray(sizes, np.float64)
         if len(scale) != len(runs) or not (scale > 0).all():
             raise DataError("Every run needs one positive size, or none does.", param="size")
+        scale = scale.reshape(len(runs), -1)
         grid = np.log(np.geomspace(reach / STRETCH, reach, 12))
         for (times, values), one_size in zip(runs, np.log(scale), strict=True):
             s, y = _shares(times, values, float(np.max(np.asarray(times, np.float64))))
@@ -107,12 +109,13 @@ class Siblings:
                 param="runs",
                 hint=f"Give {LEAST_RUNS} or more with points before and after this run's last one.",
             )
-        table, away = np.array(found), np.array(logs) - np.mean(logs)
+        table, away = np.array(found), np.array(logs) - np.mean(logs, axis=0)
         # A run's worth of spread holds the slope back where there are few sizes.
-        slope = away @ (table - table.mean(axis=0)) / (away @ away + max(float(away.var()), 1e-9))
-        left = table - table.mean(axis=0) - np.outer(away, slope)
+        held = away.T @ away + np.diag(np.maximum(away.var(axis=0), 1e-9))
+        slope = np.linalg.solve(held, away.T @ (table - table.mean(axis=0)))
+        left = table - table.mean(axis=0) - away @ slope
         alone = np.diag(np.maximum((left**2).mean(axis=0), [1e-6, 1e-6, 0.05]))
-        spare = len(table) - (2 if away.any() and len(table) > LEAST_RUNS else 1)
+        spare = max(1, len(table) - 1 - int(away.any(axis=0).sum()))
         covariance = (left.T @ left + WEAK * alone) / spare * (1 + 1 / len(table))
         lack = np.array([grid, np.mean([np.interp(grid, at, miss) for at, miss in misses], axis=0)])
         odd = [miss - np.interp(at, *lack) for at, miss in misses]
@@ -121,7 +124,7 @@ class Siblings:
         # One number of each run went into its mean.
         noise = np.sqrt((single**2).sum() / max(1, len(single) - len(odd)))
         noise = float(noise + 1e-4 * (np.ptp(table[:, 0]) + 1e-6))
-        return cls(table.mean(axis=0), covariance, slope, float(np.mean(logs)), lack, noise, common, reach)
+        return cls(table.mean(axis=0), covariance, slope, np.mean(logs, axis=0), lack, noise, common, reach)
 
     def foresee(
         self,
@@ -129,7 +132,7 @@ class Siblings:
         values: npt.ArrayLike,
         end: float,
         *,
-        size: float | None = None,
+        size: npt.ArrayLike | None = None,
         seed: int = 0,
     ) -> Curve:
         """The curve of a run of which only the beginning is known, with what is left open as draws.
@@ -141,7 +144,7 @@ class Siblings:
         end
             The time at which training ends, later than those.
         size
-            Parameters or compute of this run, where the others' were told.
+            Of this run, one number or [K], where the others' were told.
         seed
             For the draws.
         """
@@ -161,9 +164,9 @@ class Siblings:
         middle = _as_curve(weight @ means, rate)
         return Curve(*middle, float(end), draws, self.noise)
 
-    def _posterior(self, s: Floats, y: Floats, size: float | None) -> tuple[Floats, Floats, Floats]:
+    def _posterior(self, s: Floats, y: Floats, size: npt.ArrayLike | None) -> tuple[Floats, Floats, Floats]:
         """Weight of each rate [R]; mean [R, 2] and root of the covariance [R, 2, 2] of (last, rise) there."""
-        mean = self.mean + (0.0 if size is None else np.log(size) - self.size) * self.slope
+        mean = self.mean if size is None else self.mean + (np.log(size) - self.size) @ self.slope
         pull = self.covariance[:2, 2] / self.covariance[2, 2]
         prior = self.covariance[:2, :2] - np.outer(pull, self.covariance[:2, 2])
         sd = np.sqrt(self.covariance[2, 2])

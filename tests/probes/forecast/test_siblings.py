@@ -49,6 +49,25 @@ def test_finished_runs_beat_the_run_alone_and_the_interval_covers() -> None:
     assert np.mean(inside) >= 0.75
 
 
+def test_parameters_and_length_may_count_unlike_each_other() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.normal(0, 1, (24, 2)))
+    lasts = 0.5 + 0.1 * np.log(sizes[:, 0]) - 0.02 * np.log(sizes[:, 1])
+    s = np.geomspace(0.006, 1, 24)
+    runs = [(s, last - 0.2 * (s**-0.3 - 1) + rng.normal(0, 0.02, len(s))) for last in lasts]
+    miss: dict[str, list[float]] = {"both": [], "product": []}
+    for i, (t, y) in enumerate(runs):
+        rest = [run for j, run in enumerate(runs) if j != i]
+        for name, size in (("both", sizes), ("product", sizes.prod(axis=1))):
+            belief = Siblings.learn(rest, REACH, sizes=np.delete(size, i, axis=0))
+            end = belief.foresee(t[:1], y[:1], 1.0, size=size[i])(1.0)
+            miss[name].append(float(end) - lasts[i])
+    rms = {name: float(np.sqrt(np.mean(np.square(one)))) for name, one in miss.items()}
+    assert rms["both"] < 0.8 * rms["product"]
+    column = Siblings.learn(runs, REACH, sizes=sizes[:, :1])
+    assert np.array_equal(column.slope, Siblings.learn(runs, REACH, sizes=sizes[:, 0]).slope)
+
+
 def test_no_unit_of_time_or_of_value_changes_what_is_foreseen() -> None:
     runs, _ = family(0)
     t, y = runs[0]
