@@ -1,121 +1,162 @@
-"""Where runs of the ladder and of mixtures end, foreseen from the proxies of their first eighteenth.
+"""Where training runs end, foreseen from their first eighteenth and from how other runs went.
 
-As the paper does it: a proxy's mean over all tasks is carried on to the end of training, and what it is there
-is read as accuracy through the other runs. Cross-entropy on training text is carried on and read in the same
-way.
+As the paper does it: a number is carried on to the end of training, and what it is there is read as
+accuracy through the other runs. The number is what all proxies together say, or one alone, or cross-entropy
+on training text; all are carried on in the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from eval.benchmarks.forecast.curves import SHARE, rms
-from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
-from eval.benchmarks.forecast.material.mixtures import mixture_runs
-from eval.benchmarks.forecast.material.models import Series, ladder_runs
-from eval.benchmarks.forecast.material.readings import read
+from eval.benchmarks.forecast.curves import rms
+from eval.benchmarks.forecast.material.courses import Course, follow
+from eval.benchmarks.forecast.material.mixtures import SMALL, mixture_runs, varied_runs
+from eval.benchmarks.forecast.material.models import ladder_runs
 from eval.benchmarks.row import Row, Setting
-from eval.ladder.sizes import CHECKPOINT_SHARES, DRILLED, EARLY_SHARES, LOG_SHARES, SIZES
+from eval.ladder.sizes import CHECKPOINT_SHARES, EARLY_SHARES, LOG_SHARES
 from eval.tables import Floats
 from probes.forecast.rank.proxies import PROXIES
 from probes.forecast.trend.siblings import LEAST_RUNS, Siblings
 
-CANDIDATES = ("top5/frequency", "top1/frequency", "reciprocal_rank/uniform", "nll/frequency")
-"""Proxies of which the other runs choose one; the first is the paper's."""
-TEXT = "text"
-FALLING = ("nll/frequency", TEXT)
-"""Numbers that fall while accuracy grows."""
+STRENGTH = 10.0
+"""Of the ridge that reads all proxies together; chosen where the varied runs were not yet trained."""
+PAPERS = PROXIES.index("top5/frequency")
+"""The paper's proxy for mixtures."""
+_BOUNDED = ("top", "reciprocal_rank")
+_GROWING = ("nll", "rank")
+_FLOOR = 0.005
 _TITLE = "curve: first 1/18 of training on questions to the end"
 _REACH = "RMSE <= .03, half of cross-entropy's"
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """A number that can be carried on, and how success is read off it.
+
+    Attributes
+    ----------
+    number
+        [T] of a run's checkpoints.
+    rate
+        Mean accuracy, in [0, 1], where the number stands at a value.
+    """
+
+    number: Callable[[Course], Floats]
+    rate: Callable[[float], float]
+
+
+Maker = Callable[[Sequence[Course]], Gauge]
+"""A gauge from runs that have ended."""
+
+
 def rows(setting: Setting) -> Iterator[Row]:
-    """Each run's end from its own first proxies, read as accuracy through the other runs of its kind."""
+    """Each run's end from its own beginning and all other runs; a row for each kind of runs."""
     rungs = [] if setting.quick else ladder_runs(setting, shares=CHECKPOINT_SHARES)
     if len(rungs) <= LEAST_RUNS or any(min(EARLY_SHARES) not in rung.folders for rung in rungs):
         missing = "unmeasured in --quick, or no checkpoints (foresight ladder train)"
         yield Row(f"{_TITLE}, ladder and mixtures", _REACH, missing, None)
         return
-    for what, series in (("rungs of the ladder", rungs), ("mixtures", mixture_runs(setting))):
-        watched = [_watched(run, setting) for run in series]
-        yield _row(f"{_TITLE}, {len(series)} {what}", watched)
+    kinds = {
+        "runs of seven sizes and lengths": [follow(run, setting) for run in varied_runs(setting)],
+        "mixtures of one size": [follow(run, setting) for run in mixture_runs(setting)],
+        "mixtures of a hundredth": [follow(run, setting) for run in mixture_runs(setting, SMALL)],
+        "rungs of the ladder": [follow(run, setting, asked=LOG_SHARES) for run in rungs],
+    }
+    pool = [run for runs in kinds.values() for run in runs]
+    for what, runs in kinds.items():
+        yield _row(f"{_TITLE}, {len(runs)} {what}", runs, pool)
 
 
-def _row(title: str, runs: Sequence[Watched]) -> Row:
-    miss: dict[str, list[float]] = {"proxy": [], TEXT: [], "others": []}
+def _row(title: str, runs: Sequence[Course], pool: Sequence[Course]) -> Row:
+    makers: Mapping[str, Maker] = {
+        "all proxies together": together,
+        "the paper's alone": lambda others: alone(others, lambda run: _unbounded(run.proxies)[:, PAPERS]),
+        "cross-entropy on training text": lambda others: alone(others, lambda run: -np.log(run.text_nats)),
+    }
+    miss: dict[str, list[float]] = {name: [] for name in (*makers, *_STRAIGHT)}
     for run in runs:
-        others = [one for one in runs if one is not run]
-        name = _chosen(others)
-        miss["proxy"].append(foresee(run, others, name) - run.end)
-        miss[TEXT].append(foresee(run, others, TEXT) - run.end)
-        miss["others"].append(float(np.mean([one.end for one in others])) - run.end)
+        others = [one for one in pool if one is not run]
+        for name, maker in makers.items():
+            miss[name].append(foresee(run, others, maker(others)) - run.end)
+        for name, numbers in _STRAIGHT.items():
+            miss[name].append(_straight(run, others, numbers) - run.end)
     rmse, last = {name: rms(values) for name, values in miss.items()}, [run.end for run in runs]
-    measured = (
-        f"RMSE by proxy {rmse['proxy']:.3f}, by cross-entropy on training text {rmse[TEXT]:.3f}, by the"
-        f" mean of the other runs' ends {rmse['others']:.3f}; ends from {min(last):.2f} to {max(last):.2f}"
+    proxy, _, text, *_ = rmse.values()
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
+    measured = f"RMSE {shown}; ends from {min(last):.2f} to {max(last):.2f}; {len(pool) - 1} other runs"
+    return Row(title, _REACH, measured, proxy <= min(0.03, text / 2))
+
+
+def together(others: Sequence[Course]) -> Gauge:
+    """All proxies as one: the logit of accuracy, by ridge regression over the other runs' graded models."""
+    known = np.concatenate([_unbounded(run.proxies)[run.asked] for run in others])
+    rate = np.concatenate([run.accuracy[run.asked] for run in others])
+    weight = np.concatenate([np.full(run.asked.sum(), 1 / run.asked.sum()) for run in others])
+    fitted = make_pipeline(StandardScaler(), Ridge(STRENGTH))
+    fitted.fit(known, logit(np.clip(rate, _FLOOR, 1 - _FLOOR)), ridge__sample_weight=weight)
+    return Gauge(
+        lambda run: np.asarray(fitted.predict(_unbounded(run.proxies))), lambda value: float(expit(value))
     )
-    return Row(title, _REACH, measured, rmse["proxy"] <= min(0.03, rmse[TEXT] / 2))
 
 
-def _chosen(runs: Sequence[Watched]) -> str:
-    """The proxy that foresees these runs best, each from the rest; the paper's where they are too few."""
-    if len(runs) <= LEAST_RUNS:
-        return CANDIDATES[0]
-
-    def error(name: str) -> float:
-        return rms([foresee(one, [o for o in runs if o is not one], name) - one.end for one in runs])
-
-    return min(CANDIDATES, key=error)
+def alone(others: Sequence[Course], number: Callable[[Course], Floats]) -> Gauge:
+    """One number that grows with success, read by a monotone curve through the other runs."""
+    known = np.concatenate([number(run)[run.asked] for run in others])
+    rate = np.concatenate([run.accuracy[run.asked] for run in others])
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(known, rate)
+    return Gauge(number, lambda value: float(fitted.predict([value])[0]))
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """One run: shares of its training on questions [T], numbers by name [T], size, and accuracies [T].
-
-    ``accuracy`` holds NaN where nobody let the model answer.
-    """
-
-    shares: Floats
-    numbers: Mapping[str, Floats]
-    parameters: float
-    accuracy: Floats
-
-    @property
-    def end(self) -> float:
-        """Accuracy at the end."""
-        return float(self.accuracy[-1])
-
-
-def foresee(run: Watched, others: Sequence[Watched], name: str) -> float:
-    """Accuracy at the end of one run, from its beginning and the other runs' relation to the number."""
-    early = run.shares <= SHARE
+def foresee(run: Course, others: Sequence[Course], gauge: Gauge) -> float:
+    """Accuracy at the end of one run, from its beginning and the other runs."""
     belief = Siblings.learn(
-        [(one.shares, one.numbers[name]) for one in others],
-        float(run.shares[early].max()),
-        sizes=[one.parameters for one in others],
+        [(one.shares, gauge.number(one)) for one in others],
+        float(run.shares[run.early].max()),
+        sizes=[one.size for one in others],
     )
-    curve = belief.foresee(run.shares[early], run.numbers[name][early], 1.0, size=run.parameters)
-    x = np.concatenate([one.numbers[name] for one in others])
-    y = np.concatenate([one.accuracy for one in others])
-    known = ~np.isnan(y)
-    fitted = IsotonicRegression(increasing=name not in FALLING, out_of_bounds="clip").fit(x[known], y[known])
-    return float(fitted.predict([float(curve(1.0))])[0])
+    early = gauge.number(run)[run.early]
+    return gauge.rate(float(belief.foresee(run.shares[run.early], early, 1.0, size=run.size)(1.0)))
 
 
-def _watched(run: Series, setting: Setting) -> Watched:
-    kept, exam = setting.work / "forecast" / "answers", Exam.draw(PER_FAMILY)
-    folders = {share: folder for share, folder in run.folders.items() if share > DRILLED}
-    found = [read(folder, setting) for folder in folders.values()]
-    numbers = {name: np.array([one.mean[PROXIES.index(name)] for one in found]) for name in CANDIDATES}
-    numbers[TEXT] = np.array([one.text_nats for one in found])
-    asked = [share in LOG_SHARES if run.name in SIZES else share == 1 for share in folders]
-    accuracy = [
-        float(graded(folder, exam, kept).mean()) if ask else np.nan
-        for folder, ask in zip(folders.values(), asked, strict=True)
-    ]
-    taught = (np.array(list(folders)) - DRILLED) / (1 - DRILLED)
-    return Watched(taught, numbers, run.parameters, np.array(accuracy))
+def _straight(run: Course, others: Sequence[Course], numbers: Callable[[Course], list[float]]) -> float:
+    """The end by a straight line through the other runs' ends, without a curve and without a reading."""
+    ends = logit(np.clip([one.end for one in others], _FLOOR, 1 - _FLOOR))
+    fitted = make_pipeline(StandardScaler(), Ridge(1.0)).fit([numbers(one) for one in others], ends)
+    return float(expit(fitted.predict([numbers(run)])[0]))
+
+
+def _size(run: Course) -> list[float]:
+    return [float(np.log(size)) for size in run.size]
+
+
+def _text(run: Course) -> list[float]:
+    """Level and rise of the early logarithms of text's nats."""
+    nats, time = np.log(run.text_nats[run.early]), np.log(run.shares[run.early])
+    return [float(nats[-3:].mean()), float(np.polyfit(time[1:], nats[1:], 1)[0])]
+
+
+_STRAIGHT: Mapping[str, Callable[[Course], list[float]]] = {
+    "straight from size and length": _size,
+    "straight from early text, size and length": lambda run: [*_text(run), *_size(run)],
+}
+"""Lines that a forecast has to compare itself with, and the numbers that they take."""
+
+
+def _unbounded(proxies: Floats) -> Floats:
+    """Proxies [T, 80] as straight lines can take them: shares as logits, nats and ranks as logarithms."""
+    table = np.array(proxies)
+    for column, name in enumerate(PROXIES):
+        if name.startswith(_BOUNDED):
+            table[:, column] = logit(np.clip(table[:, column], 1e-4, 1 - 1e-4))
+        elif name.startswith(_GROWING):
+            table[:, column] = np.log(np.maximum(table[:, column], 1e-6))
+    return table

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from eval.benchmarks.forecast import contexts, curves, ends
 from eval.benchmarks.forecast.checkpoints import Watched
 from eval.benchmarks.forecast.material.answers import Exam, kwargs
+from eval.benchmarks.forecast.material.courses import Course
 from eval.benchmarks.forecast.material.greedy import drawn, greedy
-from eval.benchmarks.forecast.material.mixtures import MIXTURES, SMALL, TARGET, TINY, run_of
+from eval.benchmarks.forecast.material.mixtures import MIXTURES, SMALL, TARGET, TINY, VARIED, run_of
 from eval.benchmarks.forecast.material.models import Series, parameters
 from eval.benchmarks.row import Setting
 from eval.ladder import FOLDER
@@ -22,6 +25,7 @@ from eval.ladder.questions import FAMILIES, split_of
 from eval.ladder.sequences import target_text
 from eval.ladder.sizes import CHECKPOINT_SHARES, SIZES
 from eval.tables import Floats
+from probes.forecast.rank.proxies import PROXIES
 
 
 def test_questions_that_are_asked_are_in_no_other_split() -> None:
@@ -37,6 +41,8 @@ def test_small_runs_cost_what_they_claim() -> None:
     assert parameters(TINY) * TINY.tokens <= 1e-3 * whole
     assert parameters(SMALL) * SMALL.tokens <= 1e-2 * whole
     assert len(MIXTURES) >= 8
+    assert len(set(VARIED)) == len(VARIED)
+    assert {name for name, _ in VARIED} == set(MIXTURES)
     assert list(run_of(Path("x"), "even", TINY).folders) == list(CHECKPOINT_SHARES)
 
 
@@ -140,18 +146,25 @@ def test_a_frozen_probe_is_judged_within_families_on_other_checkpoints() -> None
     assert watched.area_of_difficulty(0) == 0.0, "the later question, the harder one, is the right one"
 
 
-def grown(level: float) -> ends.Watched:
-    """A run whose number is half its accuracy, and that was asked at the end only."""
+def grown(level: float, size: float = 1.0) -> Course:
+    """A run asked at its end only, of which proxies and text say the same."""
     shares = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.3, 1.0])
-    number = level - 0.1 * (shares**-0.3 - 1)
-    accuracy = np.where(shares == 1, 2 * number, np.nan)
-    numbers = {name: -number if name in ends.FALLING else number for name in (*ends.CANDIDATES, ends.TEXT)}
-    return ends.Watched(shares, numbers, 1e4, accuracy)
+    score = level - 0.4 * (shares**-0.3 - 1)
+    proxies = np.tile(np.exp(score)[:, None], (1, len(PROXIES)))
+    accuracy = np.where(shares == 1, expit(score), np.nan)
+    return Course(shares, proxies, np.exp(-score), (1e4 * size, 1e6), accuracy)
 
 
 def test_an_end_is_foreseen_from_runs_that_got_there_by_numbers_that_rise_and_fall() -> None:
-    runs = [grown(level) for level in (0.1, 0.2, 0.25, 0.3, 0.4, 0.45)]
-    new = grown(0.33)
-    for name in (*ends.CANDIDATES, ends.TEXT):
-        assert ends.foresee(new, runs, name) == pytest.approx(new.end, abs=0.02)
-    assert ends._chosen(runs[:2]) == ends.CANDIDATES[0], "two runs cannot choose"
+    runs = [grown(level) for level in (-2.5, -2.0, -1.7, -1.5, -1.3, -1.1, -0.9, -0.5)]
+    new = grown(-1.2)
+    for gauge in (ends.together(runs), ends.alone(runs, lambda run: -np.log(run.text_nats))):
+        assert ends.foresee(new, runs, gauge) == pytest.approx(new.end, abs=0.02)
+
+
+def test_a_straight_line_needs_nothing_but_what_is_known_early() -> None:
+    runs = [grown(np.log(size) - 2, size) for size in (1, 1.5, 2, 3, 4, 5)]
+    new = grown(np.log(2.5) - 2, 2.5)
+    unknown = replace(new, accuracy=np.full_like(new.accuracy, np.nan))
+    for numbers in ends._STRAIGHT.values():
+        assert ends._straight(unknown, runs, numbers) == pytest.approx(new.end, abs=0.03)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,20 @@ SMALL = Size("hundredth", 16, 1, 1, 1, 32, 980_000, 768, 8e-3, 8e-3)
 TINY = replace(SMALL, name="thousandth", tokens=98_000, batch_tokens=384)
 """A thousandth of their compute."""
 
+UNLIKE = (
+    Size("narrow", 32, 2, 1, 1, 64, 24_000_000, 2_304, 8e-3, 4e-3),
+    Size("brief", 48, 2, 2, 1, 96, 8_000_000, 2_304, 8e-3, 4e-3),
+    Size("wide", 64, 3, 2, 1, 160, 16_000_000, 2_304, 7e-3, 4e-3),
+    Size("large-brief", 96, 4, 4, 2, 224, 4_000_000, 2_304, 6e-3, 4e-3),
+    Size("lasting", 48, 2, 2, 1, 96, 32_000_000, 2_304, 8e-3, 4e-3),
+    Size("wide-brief", 64, 3, 2, 1, 160, 8_000_000, 2_304, 7e-3, 4e-3),
+    Size("large", 96, 4, 4, 2, 224, 8_000_000, 2_304, 6e-3, 4e-3),
+)
+"""Sizes and lengths of runs that are as unlike each other as minutes of training allow."""
+_EACH = 3
+VARIED = tuple(zip(islice(cycle(MIXTURES), _EACH * len(UNLIKE)), _EACH * UNLIKE, strict=True))
+"""Mixture and size of each such run; every mixture stands once or twice."""
+
 
 def batches(
     size: Size, seed: int, tokenizer: PreTrainedTokenizerFast, *, mixture: Mixture
@@ -138,9 +153,16 @@ def mixture_runs(
     return train_missing(setting.work / "forecast" / "mixtures", size, names=names)
 
 
+def varied_runs(setting: Setting) -> list[Series]:
+    """The runs that differ in mixture, size and length, trained where they are not there yet."""
+    return [run for name, size in VARIED for run in mixture_runs(setting, size, names=[name])]
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     chosen = sys.argv[2:] or list(MIXTURES)
     for one in (TINY, SMALL, TARGET):
         train_missing(target, one, names=chosen)
     train_missing(target, SHORT, names=[name for name in chosen if name in SHORT_MIXTURES])
+    for name, one in VARIED:
+        train_missing(target, one, names=[name] if name in chosen else [])
