@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.answers import accuracy
 from eval.benchmarks.forecast.material.mixtures import SMALL, TARGET, TINY, mixture_runs
 from eval.benchmarks.forecast.material.readings import CROSS_ENTROPY, read
 from eval.benchmarks.row import Row, Setting
@@ -24,14 +24,13 @@ def rows(setting: Setting) -> Iterator[Row]:
     if setting.quick:
         yield Row("decisions between training mixtures", _REACH, "unmeasured in --quick: trains models", None)
         return
-    exam, kept = Exam.draw(PER_FAMILY), setting.work / "forecast" / "answers"
     targets = mixture_runs(setting, TARGET)
-    truth = np.array([float(graded(run.folders[1.0], exam, kept).mean()) for run in targets])
+    truth = np.array([accuracy(run.folders[1.0], setting) for run in targets])
     for size in (TINY, SMALL):
         runs = mixture_runs(setting, size)
         share = runs[0].tokens * runs[0].parameters / (targets[0].tokens * targets[0].parameters)
         found = [read(run.folders[1.0], setting) for run in runs]
-        asked = np.array([float(graded(run.folders[1.0], exam, kept).mean()) for run in runs])
+        asked = np.array([accuracy(run.folders[1.0], setting) for run in runs])
         scores = {
             "top5/frequency": np.array([one.mean[TOP5] for one in found]),
             "the solutions' cross-entropy": -np.array([one.mean[CROSS_ENTROPY] for one in found]),

@@ -18,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from eval.benchmarks.forecast.curves import rms
+from eval.benchmarks.forecast.material.answers import accuracy
 from eval.benchmarks.forecast.material.courses import Course, follow
-from eval.benchmarks.forecast.material.mixtures import SMALL, mixture_runs, varied_runs
+from eval.benchmarks.forecast.material.mixtures import SMALL, TWINS, mixture_runs, varied_runs
 from eval.benchmarks.forecast.material.models import ladder_runs
 from eval.benchmarks.row import Row, Setting
 from eval.ladder.sizes import CHECKPOINT_SHARES, EARLY_SHARES, LOG_SHARES
@@ -74,6 +75,18 @@ def rows(setting: Setting) -> Iterator[Row]:
     pool = [run for runs in kinds.values() for run in runs]
     for what, runs in kinds.items():
         yield _row(f"{_TITLE}, {len(runs)} {what}", runs, pool)
+    yield _luck(setting)
+
+
+def _luck(setting: Setting) -> Row:
+    """What no forecast of a recipe can know: how far apart two runs of the same mixture end."""
+    pairs = zip(*(mixture_runs(setting, names=TWINS, seed=seed) for seed in (0, 1)), strict=True)
+    apart = [np.diff([accuracy(run.folders[1.0], setting) for run in pair])[0] for pair in pairs]
+    measured = (
+        f"{rms(apart):.3f} apart (root mean square), so one end has a standard deviation of"
+        f" {rms(apart) / np.sqrt(2):.3f}"
+    )
+    return Row(f"curve: {len(apart)} mixtures trained twice, with another seed", "none", measured, None)
 
 
 def _row(title: str, runs: Sequence[Course], pool: Sequence[Course]) -> Row:

@@ -44,6 +44,7 @@ def test_small_runs_cost_what_they_claim() -> None:
     assert len(set(VARIED)) == len(VARIED)
     assert {name for name, _ in VARIED} == set(MIXTURES)
     assert list(run_of(Path("x"), "even", TINY).folders) == list(CHECKPOINT_SHARES)
+    assert run_of(Path("x"), "even", TINY, seed=1).name == "even-thousandth-1"
 
 
 @pytest.mark.parametrize("name", list(SIZES))

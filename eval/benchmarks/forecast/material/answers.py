@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.benchmarks.row import Setting
 from eval.grading.graders import exact
 from eval.ladder.questions import FAMILIES, Question, Split, draw
 from eval.ladder.sequences import target_text
@@ -89,6 +90,11 @@ def kwargs(mode: str) -> dict[str, bool]:
 def graded(folder: Path, exam: Exam, kept: Path, *, modes: Sequence[str] = MODES) -> Floats:
     """Success 0 or 1 of a model on an exam [modes, n], greedily decoded; kept under `kept` by content."""
     return np.array([_graded(folder, exam, mode, kept) for mode in modes])
+
+
+def accuracy(folder: Path, setting: Setting) -> float:
+    """Share right of a model on the exam that measures runs, both modes and all families together."""
+    return float(graded(folder, Exam.draw(PER_FAMILY), setting.work / "forecast" / "answers").mean())
 
 
 def drawn_rate(folder: Path, exam: Exam, mode: str, kept: Path, *, samples: int = 5) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.benchmarks.forecast.curves import SHARE
-from eval.benchmarks.forecast.material.answers import PER_FAMILY, Exam, graded
+from eval.benchmarks.forecast.material.answers import accuracy
 from eval.benchmarks.forecast.material.models import Series
 from eval.benchmarks.forecast.material.readings import read
 from eval.benchmarks.row import Setting
@@ -59,17 +59,13 @@ class Course:
 
 def follow(run: Series, setting: Setting, *, asked: Sequence[float] = (1.0,)) -> Course:
     """Read every checkpoint of a run, and let it answer at the shares of training in `asked`."""
-    kept, exam = setting.work / "forecast" / "answers", Exam.draw(PER_FAMILY)
     folders = {share: folder for share, folder in run.folders.items() if share > DRILLED}
     found = [read(folder, setting) for folder in folders.values()]
-    accuracy = [
-        float(graded(folder, exam, kept).mean()) if share in asked else np.nan
-        for share, folder in folders.items()
-    ]
+    rates = [accuracy(folder, setting) if share in asked else np.nan for share, folder in folders.items()]
     return Course(
         (np.array(list(folders)) - DRILLED) / (1 - DRILLED),
         np.array([one.mean for one in found]),
         np.array([one.text_nats for one in found]),
         (run.parameters, run.tokens),
-        np.array(accuracy),
+        np.array(rates),
     )

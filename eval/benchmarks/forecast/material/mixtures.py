@@ -86,6 +86,9 @@ SHORT = replace(TARGET, name="short", tokens=2_000_000)
 SHORT_MIXTURES = tuple(MIXTURES)[:8]
 """Those that are trained so, too."""
 
+TWINS = ("even", "direct", "worked", "numbers", "time", "looking")
+"""Mixtures trained again with seed 1: how far apart luck alone puts two runs."""
+
 SMALL = Size("hundredth", 16, 1, 1, 1, 32, 980_000, 768, 8e-3, 8e-3)
 """A hundredth of their compute: a sixth of the parameters, a sixteenth of the tokens."""
 
@@ -127,9 +130,9 @@ def batches(
             seen += height * ROW_TOKENS
 
 
-def run_of(folder: Path, mixture: str, size: Size) -> Series:
-    """Where the run of a mixture and size stands."""
-    name = f"{mixture}-{size.name}"
+def run_of(folder: Path, mixture: str, size: Size, *, seed: int = 0) -> Series:
+    """Where the run of a mixture, size and seed stands."""
+    name = f"{mixture}-{size.name}-{seed}" if seed else f"{mixture}-{size.name}"
     folders = {share: checkpoint_folder(folder, name, share) for share in CHECKPOINT_SHARES[:-1]}
     return Series(name, {**folders, 1.0: folder / name}, size.tokens, parameters(size))
 
@@ -138,7 +141,7 @@ def train_missing(
     folder: Path, size: Size, *, seed: int = 0, names: Sequence[str] = tuple(MIXTURES)
 ) -> list[Series]:
     """Mixtures of a size; those that are not there yet are trained now."""
-    runs = [run_of(folder, name, size) for name in names]
+    runs = [run_of(folder, name, size, seed=seed) for name in names]
     for run, name in zip(runs, names, strict=True):
         if not (folder / run.name / "training.json").is_file():
             source = partial(batches, mixture=MIXTURES[name])
@@ -147,10 +150,10 @@ def train_missing(
 
 
 def mixture_runs(
-    setting: Setting, size: Size = TARGET, *, names: Sequence[str] = tuple(MIXTURES)
+    setting: Setting, size: Size = TARGET, *, names: Sequence[str] = tuple(MIXTURES), seed: int = 0
 ) -> list[Series]:
     """The runs of a size under --work, trained where they are not there yet: minutes each."""
-    return train_missing(setting.work / "forecast" / "mixtures", size, names=names)
+    return train_missing(setting.work / "forecast" / "mixtures", size, names=names, seed=seed)
 
 
 def varied_runs(setting: Setting) -> list[Series]:
@@ -164,5 +167,6 @@ if __name__ == "__main__":
     for one in (TINY, SMALL, TARGET):
         train_missing(target, one, names=chosen)
     train_missing(target, SHORT, names=[name for name in chosen if name in SHORT_MIXTURES])
+    train_missing(target, TARGET, seed=1, names=[name for name in chosen if name in TWINS])
     for name, one in VARIED:
         train_missing(target, one, names=[name] if name in chosen else [])
