@@ -24,12 +24,14 @@ EXAMPLE = "Example: foresight forecast curve accuracy.csv --at 1000000"
 
 LEAST_RUNS = 2
 """Finished runs from which something can be learnt."""
+SIZES = ("size", "length")
+"""Columns that say how runs differ: parameters or compute, and length of training where t is its share."""
 
 
 def curve(
     file: Annotated[
         Path,
-        typer.Argument(metavar="CSV", help="Columns t and value; optional: run, size."),
+        typer.Argument(metavar="CSV", help="Columns t and value; optional: run, size, length."),
     ],
     at: Annotated[float, typer.Option(help="The t to forecast: steps, tokens or compute.")],
     low: Annotated[float | None, typer.Option(help="Least limit, e.g. 0 for an accuracy.")] = None,
@@ -82,27 +84,24 @@ def curve(
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """Times and values of one run, and the size of its model where the file tells it."""
+    """Times and values of one run, and those of `SIZES` that the file tells."""
 
     name: str
     times: npt.NDArray[np.float64]
     values: npt.NDArray[np.float64]
-    size: float | None
+    sizes: tuple[float, ...]
 
 
 def _learnt(run: _Run, others: Sequence[_Run], at: float) -> Curve:
     """The run's curve with the belief that finished runs teach; the end is --at for all of them."""
     from probes.forecast.trend.siblings import Siblings
 
-    sizes = [one.size for one in (*others, run)]
-    known = [size for size in sizes if size is not None]
-    told = len(known) == len(sizes)
     belief = Siblings.learn(
         [(one.times[one.times <= at], one.values[one.times <= at]) for one in others],
         float(run.times.max() / at),
-        sizes=known[:-1] if told else None,
+        sizes=[one.sizes for one in others] if run.sizes else None,
     )
-    return belief.foresee(run.times, run.values, at, size=known[-1] if told else None)
+    return belief.foresee(run.times, run.values, at, size=run.sizes or None)
 
 
 def _bounded(value: Any, bounds: tuple[float, float] | None) -> float:
@@ -114,12 +113,12 @@ def _runs(table: Columns) -> list[_Run]:
     times = table.numbers("t", low=1e-300, required=True)
     values = table.numbers("value", low=float("-inf"), required=True)
     names = np.array(table.text("run") if "run" in table.columns else [""] * len(times))
-    sizes = table.numbers("size", low=1e-300, required=True) if "size" in table.columns else None
+    sizes = [table.numbers(name, low=1e-300, required=True) for name in SIZES if name in table.columns]
     if not len(times):
         raise DataError(f"{table.path} holds no point.", param="file")
     found = []
     for name in dict.fromkeys(names.tolist()):
         rows = names == name
-        size = None if sizes is None else float(sizes[rows][0])
-        found.append(_Run(name, times[rows], values[rows], size))
+        told = tuple(float(column[rows][0]) for column in sizes)
+        found.append(_Run(name, times[rows], values[rows], told))
     return found

@@ -106,21 +106,22 @@ def test_the_page_shows_only_commands_and_options_that_exist() -> None:
         assert all(word in shown for word in words[depth:] if word.startswith("-")), words
 
 
-def write_runs(path: Path, *, sizes: bool = True) -> None:
-    """Five finished runs and one that has just begun; larger ones end higher."""
+def write_runs(path: Path, *, sizes: int) -> None:
+    """Five finished runs and one that has just begun; larger and longer ones end higher."""
     rows: list[tuple[object, ...]] = []
     for i, end in enumerate((0.50, 0.55, 0.60, 0.65, 0.70, 0.62)):
         for t in np.geomspace(10, 1000, 20):
             if i < 5 or t <= 60:
                 value = end - 0.1 * (t / 1000) ** -0.3 + 0.1 + 0.002 * np.sin(t)
-                rows.append((f"run-{i}", t, value, 10.0 ** (i if i < 5 else 2.4)))
-    header = ("run", "t", "value", "size")
+                grown = i if i < 5 else 2.4
+                rows.append((f"run-{i}", t, value, 10.0**grown, 2.0**grown))
+    header = ("run", "t", "value", "size", "length")
     with path.open("w", newline="") as handle:
-        csv.writer(handle).writerows([row if sizes else row[:3] for row in (header, *rows)])
+        csv.writer(handle).writerows([row[: 3 + sizes] for row in (header, *rows)])
 
 
-@pytest.mark.parametrize("sizes", [True, False])
-def test_finished_runs_of_the_file_teach_the_one_that_has_begun(tmp_path: Path, sizes: bool) -> None:
+@pytest.mark.parametrize("sizes", [0, 1, 2])
+def test_finished_runs_of_the_file_teach_the_one_that_has_begun(tmp_path: Path, sizes: int) -> None:
     write_runs(tmp_path / "c.csv", sizes=sizes)
     found = invoke("forecast", "curve", tmp_path / "c.csv", "--at", 1000, "--low", 0, "--high", 1, "--json")
     assert found.exit_code == 0, found.stderr
