@@ -101,7 +101,7 @@ class Table:
     def _check_range(self, column: str, values: Floats, low: float, high: float, required: bool) -> None:
         if required and np.isnan(values).any():
             row = int(np.flatnonzero(np.isnan(values))[0])
-            fix = "Leave the row out when this candidate did not answer this query."
+            fix = "Fill it in; where there is none, as when a candidate did not answer, leave the row out."
             raise self.fail(row, column, "the value is missing or NaN", fix)
         outside = ~((values >= low) & (values <= high) & np.isfinite(values)) & ~np.isnan(values)
         if outside.any():
