@@ -144,7 +144,8 @@ def _ranking(
     """One row a model, the best first."""
     import numpy as np
 
-    from probes.forecast.rank.ranking import Method, fit_ranker, forecast_level, standardised
+    from probes.forecast.rank.level import forecast_level
+    from probes.forecast.rank.ranking import Method, fit_ranker, standardised
 
     names = list(scored)
     by_task = {name: scored[name].by_task() for name in names}

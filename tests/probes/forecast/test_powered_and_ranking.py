@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from probes.errors import DataError, UsageError
 from probes.forecast.checkpoint.powered import canary, canary_of_tasks, set_accuracy, unaided_accuracy
+from probes.forecast.rank.level import forecast_level
 from probes.forecast.rank.proxies import (
     PROXIES,
     STATISTICS,
@@ -20,7 +21,6 @@ from probes.forecast.rank.proxies import (
 )
 from probes.forecast.rank.ranking import (
     fit_ranker,
-    forecast_level,
     leave_tasks_out,
     mean_spearman,
     pairs_right,

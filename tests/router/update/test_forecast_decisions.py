@@ -13,7 +13,7 @@ from eval.outcomes import Outcomes
 from eval.queries import Queries
 from probes.errors import ArtefactError, UsageError
 from probes.forecast.checkpoint.powered import set_accuracy
-from probes.forecast.rank.ranking import forecast_level
+from probes.forecast.rank.level import forecast_level
 from probes.forecast.trend.lengths import fit_trend
 from router.fit.fitting import fit_router
 from router.router import LENGTHS, Router
