@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.engine.begun import BeginningBackend
+from serving.engine.early.begun import BeginningBackend
 from serving.engine.room import EngineRoom
 
 

@@ -12,7 +12,7 @@ from router.configuration.settings import VllmBackend
 from router.router import Router
 from serving.backends.base import Backend
 from serving.backends.vllm import ManagedVllm
-from serving.engine.begun import BeginningBackend
+from serving.engine.early.begun import BeginningBackend
 from serving.engine.post import Post
 from serving.engine.room import EngineRoom
 from serving.engine.scout import EngineScout

@@ -20,13 +20,13 @@ from probes.scoring.scores import Projection
 from router.decisions.eligibility import eligible
 from router.router import Router
 from serving.backends.base import Call, Reply, State
-from serving.engine.begun import Begun, require_accepted
 from serving.engine.channel import Channel, Message
-from serving.engine.chores import Chores
+from serving.engine.early.begun import Begun, require_accepted
+from serving.engine.early.chores import Chores
+from serving.engine.early.wager import Wager
 from serving.engine.post import Post
 from serving.engine.prompts import reads_the_same, scouting_body
 from serving.engine.reference import require_reference
-from serving.engine.wager import Wager
 from serving.flow.sending.forwarding import forwarded_body
 from serving.http.errors import BackendFailure
 from serving.scout import Projected, Prospect

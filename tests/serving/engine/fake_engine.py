@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from probes.encoders.transformers import TransformersEncoder
 from serving.backends.base import Call, Health, Reply, State
-from serving.engine.begun import PARAMETERS
+from serving.engine.early.begun import PARAMETERS
 from serving.engine.plugin.outlet import CURRENT, SOCKET, Outlet
 
 

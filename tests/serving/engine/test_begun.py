@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving.backends.base import Call, Health, Reply, State
-from serving.engine.begun import PARAMETERS, BeginningBackend
+from serving.engine.early.begun import PARAMETERS, BeginningBackend
 from serving.http.errors import BackendFailure
 
 CALL = Call("chat/completions", {"model": "m", "messages": []}, True, "req-1")

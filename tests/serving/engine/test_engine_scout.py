@@ -19,10 +19,10 @@ from probes.errors import BackendError
 from probes.scoring.scorer import Scorer
 from router.router import Router
 from serving.backends.base import Backend, Call
-from serving.engine.begun import PARAMETERS
+from serving.engine.early.begun import PARAMETERS
+from serving.engine.early.wager import MEMORY, Wager
 from serving.engine.posts import engine_scout
 from serving.engine.scout import EngineScout
-from serving.engine.wager import MEMORY, Wager
 from serving.flow.decider import Decider
 from serving.flow.gateway import Gateway
 from serving.metrics import Metrics

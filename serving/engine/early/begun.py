@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from serving.backends.base import Backend, Call, Health, Reply
-from serving.engine.chores import Chores
+from serving.engine.early.chores import Chores
 from serving.http.errors import BackendFailure
 
 CLAIM_S = 1.0
