@@ -92,8 +92,8 @@ def _luck(setting: Setting) -> Row:
 def _row(title: str, runs: Sequence[Course], pool: Sequence[Course]) -> Row:
     makers: Mapping[str, Maker] = {
         "all proxies together": together,
-        "the paper's alone": lambda others: alone(others, lambda run: _unbounded(run.proxies)[:, PAPERS]),
-        "cross-entropy on training text": lambda others: alone(others, lambda run: -np.log(run.text_nats)),
+        "the paper's alone": lambda others: alone(others, _papers),
+        "cross-entropy on training text": lambda others: alone(others, _text),
     }
     miss: dict[str, list[float]] = {name: [] for name in (*makers, *_STRAIGHT)}
     for run in runs:
@@ -147,19 +147,28 @@ def _straight(run: Course, others: Sequence[Course], numbers: Callable[[Course],
     return float(expit(fitted.predict([numbers(run)])[0]))
 
 
+def _papers(run: Course) -> Floats:
+    return _unbounded(run.proxies)[:, PAPERS]
+
+
+def _text(run: Course) -> Floats:
+    return np.asarray(-np.log(run.text_nats))
+
+
 def _size(run: Course) -> list[float]:
     return [float(np.log(size)) for size in run.size]
 
 
-def _text(run: Course) -> list[float]:
-    """Level and rise of the early logarithms of text's nats."""
-    nats, time = np.log(run.text_nats[run.early]), np.log(run.shares[run.early])
-    return [float(nats[-3:].mean()), float(np.polyfit(time[1:], nats[1:], 1)[0])]
+def _begun(run: Course, number: Callable[[Course], Floats]) -> list[float]:
+    """Level and rise of a number early on."""
+    values, time = number(run)[run.early], np.log(run.shares[run.early])
+    return [float(values[-3:].mean()), float(np.polyfit(time[1:], values[1:], 1)[0])]
 
 
 _STRAIGHT: Mapping[str, Callable[[Course], list[float]]] = {
     "straight from size and length": _size,
-    "straight from early text, size and length": lambda run: [*_text(run), *_size(run)],
+    "from these and the paper's early proxy": lambda run: [*_size(run), *_begun(run, _papers)],
+    "from these and early text": lambda run: [*_size(run), *_begun(run, _text)],
 }
 """Lines that a forecast has to compare itself with, and the numbers that they take."""
 
