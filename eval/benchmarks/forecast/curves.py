@@ -45,10 +45,15 @@ class Recorded:
         return np.asarray(self.steps <= SHARE * self.steps.max())
 
     @property
-    def compute(self) -> float:
-        """Parameters times steps of the whole run: its compute in some unit."""
+    def sizes(self) -> tuple[float, float]:
+        """Parameters, and steps of the whole run."""
         digits, unit = float(self.size[:-1]), {"m": 1e6, "b": 1e9}[self.size[-1].lower()]
-        return digits * unit * float(self.steps.max())
+        return digits * unit, float(self.steps.max())
+
+    @property
+    def compute(self) -> float:
+        """Parameters times steps: compute in some unit."""
+        return self.sizes[0] * self.sizes[1]
 
 
 def _public(setting: Setting, name: str, read: Callable[[Path], list[Recorded]], what: str) -> Row:
@@ -89,10 +94,10 @@ def _with_siblings(run: Recorded, runs: Sequence[Recorded]) -> Curve:
     others = [one for one in runs if one.size != run.size]
     reach = float(run.steps[run.early].max() / run.steps.max())
     found = Siblings.learn(
-        [(one.steps, one.values) for one in others], reach, sizes=[one.compute for one in others]
+        [(one.steps, one.values) for one in others], reach, sizes=[one.sizes for one in others]
     )
     end = float(run.steps.max())
-    return found.foresee(run.steps[run.early], run.values[run.early], end, size=run.compute)
+    return found.foresee(run.steps[run.early], run.values[run.early], end, size=run.sizes)
 
 
 def _draw(curve: Curve, run: Recorded, setting: Setting) -> None:
