@@ -96,15 +96,19 @@ def _row(title: str, runs: Sequence[Course], pool: Sequence[Course]) -> Row:
         "cross-entropy on training text": lambda others: alone(others, _text),
     }
     miss: dict[str, list[float]] = {name: [] for name in (*makers, *_STRAIGHT)}
+    there: dict[str, list[float]] = {name: [] for name in makers}
     for run in runs:
         others = [one for one in pool if one is not run]
         for name, maker in makers.items():
-            miss[name].append(foresee(run, others, maker(others)) - run.end)
+            gauge = maker(others)
+            miss[name].append(foresee(run, others, gauge) - run.end)
+            there[name].append(gauge.rate(float(gauge.number(run)[-1])) - run.end)
         for name, numbers in _STRAIGHT.items():
             miss[name].append(_straight(run, others, numbers) - run.end)
     rmse, last = {name: rms(values) for name, values in miss.items()}, [run.end for run in runs]
     proxy, _, text, *_ = rmse.values()
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in rmse.items())
+    read = {name: f" ({rms(values):.3f} where the end itself is read)" for name, values in there.items()}
+    shown = ", ".join(f"{name} {value:.3f}{read.get(name, '')}" for name, value in rmse.items())
     measured = f"RMSE {shown}; ends from {min(last):.2f} to {max(last):.2f}; {len(pool) - 1} other runs"
     return Row(title, _REACH, measured, proxy <= min(0.03, text / 2))
 
