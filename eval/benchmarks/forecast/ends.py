@@ -29,7 +29,7 @@ from probes.forecast.rank.proxies import PROXIES
 from probes.forecast.trend.siblings import LEAST_RUNS, Siblings
 
 STRENGTH = 10.0
-"""Of the ridge that reads all proxies together; chosen where the varied runs were not yet trained."""
+"""Of the ridge that reads all proxies together; chosen before the varied runs were asked."""
 PAPERS = PROXIES.index("top5/frequency")
 """The paper's proxy for mixtures."""
 _BOUNDED = ("top", "reciprocal_rank")
