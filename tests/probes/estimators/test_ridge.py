@@ -32,8 +32,7 @@ def test_weighted_ridges_are_scikit_learns(n: int, width: int, strength: float, 
     for t in range(3):
         expected = SklearnRidge(strength).fit(scaled, y[:, t], sample_weight=w[:, t]).predict(scaled)
         found = features @ weights[:, t] + offsets[t] + solved.level[t]
-        # Where a row has no weight, what single precision rounds grows as the penalty falls.
-        np.testing.assert_allclose(found, expected, atol=1e-5 + 3e-4 / strength)
+        np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_each_fold_is_predicted_by_the_others_alone() -> None:
