@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats32 = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-7
 MAX_STEPS = 200
 
 
